@@ -1,0 +1,31 @@
+"""Where the project's own folders lie: conf/ and experiments/ in a checkout, or beside the package in a wheel."""
+
+import os
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def _own(name: str, marker: str) -> Path:
+    """The folder `name`: inside the installed package, else at the top of the checkout."""
+    places = (_PACKAGE / name, _PACKAGE.parents[1] / name)
+    for place in places:
+        if (place / marker).is_file():
+            return place
+    raise FileNotFoundError(f"{name}/{marker} is in neither of {', '.join(map(str, places))}; install spprepro again")
+
+
+def conf() -> Path:
+    """Hydra's primary config folder."""
+    return _own("conf", "config.yaml")
+
+
+def experiments() -> Path:
+    """One YAML a paper table: printed values, the job and metric that fill each cell, the claims."""
+    return _own("experiments", "table02.yaml")
+
+
+def data_home() -> Path:
+    """Where generated data sets, manifests and caches live: $SPPREPRO_DATA, else the user's cache folder."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("SPPREPRO_DATA") or cache / "spprepro").expanduser()
