@@ -1,0 +1,36 @@
+# make demo: the main job on a fresh machine. make test: the test suite. Both set up what they need.
+PYTHON ?= python3
+BIN := .venv/bin
+SHARED := $(wildcard ../shared)
+export SPPREPRO_GOLDEN ?= $(if $(SHARED),$(abspath ../shared/golden),$(abspath tests/golden))
+
+.PHONY: setup demo test lint bench dashboard clean
+
+setup: .venv/.done
+
+.venv/.done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,sweep]'
+	touch $@
+
+demo: setup
+	$(BIN)/python -m spprepro experiment=table1_zf5_multisize
+	$(BIN)/python -m spprepro task=report
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python -m spprepro task=bench bench=input_pipeline
+	$(BIN)/python -m spprepro task=bench bench=train_loop
+
+dashboard: setup
+	$(BIN)/tensorboard --logdir results
+
+clean:
+	rm -rf .venv dist build

@@ -1,0 +1,96 @@
+"""`python -m spprepro` and `spprepro`: Hydra composes the job, config.check judges it, jobs.py runs it.
+
+Imports nothing heavy: help, validation and errors answer before torch is loaded.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from spprepro import folders
+from spprepro.errors import Faults
+from spprepro.overrides import group_options, preflight
+
+DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+
+
+def task(raw: DictConfig) -> None:
+    """One composed job: check, then run."""
+    from spprepro.config import check
+
+    try:
+        plain: Any = OmegaConf.to_container(raw, resolve=True)
+    except OmegaConfBaseException as error:
+        raise Faults(str(error).splitlines()[0]) from error
+    config = check(plain)
+    if config.task == "validate":
+        print(f"valid: {config.name}, tier={config.tier}, seed={config.seed}")
+        return
+    from spprepro.jobs import start
+
+    start(config)
+
+
+def guarded(run: Callable[[], object]) -> int:
+    """`run` with errors as people want them and the exit codes of the design: 0, 2, 130; others are raised."""
+    try:
+        run()
+    except Faults as error:
+        for fault in error.faults:
+            print(f"error: {fault}", file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return INTERRUPTED
+    return DONE
+
+
+def job(raw: DictConfig) -> None:
+    """What Hydra calls for each job; leaves by SystemExit, which Hydra passes on untouched."""
+    code = guarded(lambda: task(raw))
+    if code:
+        sys.exit(code)
+
+
+def main() -> None:
+    """The command line."""
+    from hydra._internal.utils import get_args_parser
+
+    # options anywhere, as in experiment=... -m seed=0,1
+    arguments = get_args_parser().parse_intermixed_args()
+    if not (arguments.help or arguments.hydra_help or arguments.shell_completion):
+        places = [folders.conf()] + ([Path(arguments.config_dir)] if arguments.config_dir else [])
+        kept, faults = preflight(arguments.overrides, group_options(places), multirun=arguments.multirun)
+        if faults:
+            sys.exit(guarded(lambda: _refuse(kept, faults, multirun=arguments.multirun)))
+        given = set(arguments.overrides)
+        options = [text for text in sys.argv[1:] if text not in given]
+        sys.argv[1:] = [*options, *kept]
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # an unforeseen error shows where it happened
+    hydra.main(version_base="1.3", config_path=str(folders.conf()), config_name="config")(job)()
+
+
+def _refuse(kept: list[str], faults: list[str], *, multirun: bool) -> None:
+    """Raise the command line's faults together with those of the rest of the configuration."""
+    from spprepro.config import check
+
+    if not multirun:
+        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(folders.conf())):
+            try:
+                raw: Any = OmegaConf.to_container(hydra.compose("config", overrides=kept), resolve=True)
+                check(raw)
+            except Faults as error:
+                faults = faults + error.faults
+            except (hydra.errors.HydraException, OmegaConfBaseException) as error:
+                faults = [*faults, str(error).splitlines()[0]]
+    raise Faults(faults)
+
+
+if __name__ == "__main__":
+    main()

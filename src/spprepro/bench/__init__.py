@@ -1,0 +1,12 @@
+"""Speed measured against a peer in the same run, as a ratio; one file a measurement."""
+
+from spprepro.config import Config
+
+
+def run_bench(config: Config) -> None:
+    """Run `config.bench` and print its measurement; the record lies in results_dir/bench/."""
+    if config.bench == "input_pipeline":
+        from spprepro.bench.input_pipeline import measure
+    else:
+        from spprepro.bench.train_loop import measure
+    measure(config)

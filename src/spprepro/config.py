@@ -1,0 +1,257 @@
+"""The schema of a job's configuration and every check that needs no data, no torch and no GPU.
+
+Hydra composes plain YAML; `check` compares the result with the dataclasses below and reports all faults at
+once, so that neither a typo in an experiment file nor a stray `+key` gets past it.
+"""
+
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from spprepro.errors import ConfigError
+from spprepro.nets.geometry import map_side
+from spprepro.nets.trunks import Backbone
+
+Task = Literal["run", "plan", "validate", "report", "prepare", "sheet", "bench"]
+Tier = Literal["smoke", "mini", "small", "paper"]
+Bench = Literal["input_pipeline", "train_loop"]
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """Bins per side of each level, in the order of concatenation; empty means no SPP."""
+
+    levels: list[int]
+
+
+@dataclass(frozen=True)
+class Init:
+    """Initial weights: N(0, 0.01) as released, or He's for runs of a few minutes."""
+
+    method: Literal["gaussian", "he"] = "gaussian"
+    std: float = 0.01
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained; what the paper leaves out follows AlexNet and the released ZF-5."""
+
+    mode: Literal["nospp", "singlesize", "multisize", "randomsize"]
+    sizes: list[int]  # one: that size; several: one epoch each in turn; randomsize: lowest and highest
+    epochs: int
+    batch: int  # over all devices
+    lr: float
+    momentum: float
+    weight_decay: float
+    dropout: float
+    lr_drops: list[float]  # latest moment of each division by 10, as a share of the epochs
+    patience: int  # epochs without a better training error before the rate is divided by 10
+    init: Init = field(default_factory=Init)
+    input_scale: float = 1.0  # pixels less the mean are multiplied by it; 1 as in Caffe
+    snapshot_steps: int = 1000  # a checkpoint at least every so many steps, besides one an epoch
+
+
+@dataclass(frozen=True)
+class MiniAmounts:
+    """How many images of the generated sets."""
+
+    imagenet_train: int = 0
+    imagenet_val: int = 0
+
+
+@dataclass(frozen=True)
+class Data:
+    """A folder in ILSVRC's layout, or the generated set."""
+
+    name: Literal["mini", "imagenet"]
+    root: str | None
+    crops: Literal["corners", "random"]
+    min_side: int = 256
+    crop: int = 224
+    workers: int = 1
+    seed: int = 0  # of the generator
+    amounts: MiniAmounts = field(default_factory=MiniAmounts)
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Where and in which precision a job runs."""
+
+    accelerator: Literal["cpu", "gpu"]
+    devices: int = 1
+    num_nodes: int = 1
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = True
+    threads: int = 0  # CPU threads of the training process; 0 leaves torch's choice
+    deterministic: bool = True
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole job."""
+
+    name: str
+    task: Task
+    tier: Tier
+    seed: int
+    width: float
+    results_dir: str
+    overwrite: bool
+    backbone: Backbone
+    pyramid: Pyramid
+    training: Training
+    data: Data
+    trainer: Trainer
+    table: int | None = None
+    bench: Bench | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that the result depends on, by dotted key; where and how fast it runs is not among them."""
+        return {key: value for key, value in flatten(dataclasses.asdict(self)).items() if not _INCIDENTAL.match(key)}
+
+
+# data.root is not among the identity either: the data's fingerprint is
+_INCIDENTAL = re.compile(
+    r"(results_dir|task|overwrite|table|bench|name)$|data\.(root|workers)$"
+    r"|trainer\.(devices|num_nodes|threads|accelerator)$|training\.snapshot_steps$|(backbone|data)\.(title|name)$"
+)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}; lists stay whole."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def check(raw: Mapping[str, Any]) -> Config:
+    """The composed configuration as a `Config`; raises ConfigError with every fault."""
+    faults: list[str] = []
+    config = _build(Config, raw, "", faults)
+    if isinstance(config, Config) and not faults:
+        faults.extend(_cross_faults(config))
+    if faults:
+        raise ConfigError(faults)
+    return typing.cast(Config, config)
+
+
+def _build(kind: Any, value: Any, key: str, faults: list[str]) -> Any:
+    """`value` as `kind`, a dataclass or a plain annotation; faults are added, never raised."""
+    if dataclasses.is_dataclass(kind):
+        return _build_dataclass(typing.cast(type, kind), value, key, faults)
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in parts:
+            return None
+        return _build(next(part for part in parts if part is not type(None)), value, key, faults)
+    if origin is Literal:
+        if value not in parts or isinstance(value, bool):
+            faults.append(f"{key}: {value!r} is not allowed; choose one of {', '.join(map(str, parts))}")
+        return value
+    if origin is list and isinstance(value, list):
+        return [_build(parts[0], item, f"{key}[{i}]", faults) for i, item in enumerate(value)]
+    if origin is dict and isinstance(value, Mapping):
+        return {name: _build(parts[1], item, f"{key}.{name}", faults) for name, item in value.items()}
+    wanted = origin or kind
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if (wanted is int and isinstance(value, bool)) or not isinstance(value, wanted):
+        names = {
+            int: "a whole number",
+            float: "a number",
+            str: "a text",
+            bool: "true or false",
+            list: "a list",
+        }
+        shown = "nothing" if value is None else repr(value)
+        faults.append(f"{key}: {shown} is not {names.get(wanted, 'a group of keys')}; set it, e.g. {key}=...")
+    return value
+
+
+def _build_dataclass(kind: type, value: Any, key: str, faults: list[str]) -> Any:
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(kind)
+    if not isinstance(value, Mapping):
+        faults.append(f"{key}: {value!r} is not a group of keys; it holds {', '.join(fields)}")
+        return value
+    prefix = f"{key}." if key else ""
+    before = len(faults)
+    for name in value:
+        if name not in fields:
+            near = difflib.get_close_matches(str(name), list(fields), n=1)
+            hint = f"did you mean {prefix}{near[0]}?" if near else f"allowed here: {', '.join(fields)}"
+            faults.append(f"{prefix}{name}: no such key; {hint}")
+    built = {}
+    for name, f in fields.items():
+        if name in value:
+            built[name] = _build(hints[name], value[name], f"{prefix}{name}", faults)
+        elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            faults.append(f"{prefix}{name}: missing; set it, e.g. {prefix}{name}=...")
+    return kind(**built) if len(faults) == before else None
+
+
+def _cross_faults(c: Config) -> Iterator[str]:
+    """Values that are fine alone but wrong in range or together."""
+    t, d = c.training, c.data
+    positive = {
+        "width": c.width, "training.epochs": t.epochs, "training.batch": t.batch, "training.lr": t.lr,
+        "training.patience": t.patience, "training.snapshot_steps": t.snapshot_steps,
+        "data.crop": d.crop, "trainer.devices": c.trainer.devices, "trainer.num_nodes": c.trainer.num_nodes,
+    }  # fmt: skip
+    for key, number in positive.items():
+        if number <= 0:
+            yield f"{key}: {number} must be over 0"
+    for key, count in (("data.workers", d.workers), ("trainer.threads", c.trainer.threads), ("seed", c.seed)):
+        if count < 0:
+            yield f"{key}: {count} must be 0 or more"
+    if not 0 <= t.dropout < 1:
+        yield f"training.dropout: {t.dropout} must be in [0, 1)"
+    if t.lr_drops != sorted(t.lr_drops) or not all(0 < share <= 1 for share in t.lr_drops):
+        yield f"training.lr_drops: {t.lr_drops} must rise and lie in (0, 1]"
+    if d.min_side < d.crop:
+        yield f"data.min_side: {d.min_side} is under data.crop: {d.crop}; a crop would not fit"
+    if d.name == "imagenet" and not d.root:
+        yield "data.root: data=imagenet needs the folder that holds train/<wnid>/ and val/<wnid>/; set data.root=DIR"
+    devices = c.trainer.devices * c.trainer.num_nodes
+    if devices > 0 and t.batch % devices:
+        yield f"training.batch: {t.batch} is no multiple of trainer.devices x trainer.num_nodes: {devices}"
+    yield from _network_faults(c)
+    if c.task == "bench" and c.bench is None:
+        yield f"bench: task=bench needs one of {', '.join(typing.get_args(Bench))}, e.g. bench=train_loop"
+
+
+def _network_faults(c: Config) -> Iterator[str]:
+    t, levels = c.training, c.pyramid.levels
+    count = {"nospp": 1, "singlesize": 1, "randomsize": 2}.get(t.mode)
+    if (count and len(t.sizes) != count) or not t.sizes:
+        yield f"training.sizes: {t.sizes} does not fit training.mode={t.mode}, which takes {count or 'at least 1'}"
+    if t.mode == "randomsize" and t.sizes != sorted(t.sizes):
+        yield f"training.sizes: {t.sizes} must be the lowest and the highest size"
+    if (t.mode == "nospp") != (not levels):
+        side = "pyramid=none" if t.mode == "nospp" else "a pyramid such as pyramid=p6321"
+        yield f"pyramid.levels: {levels} does not go with training.mode={t.mode}, which needs {side}"
+    if not levels and t.sizes and t.sizes != [c.data.crop]:
+        yield f"training.sizes: {t.sizes}; a network without SPP takes data.crop={c.data.crop} only"
+    if len(set(levels)) != len(levels) or any(level < 1 for level in levels):
+        yield f"pyramid.levels: {levels} must be different numbers over 0"
+    for name, layer in c.backbone.layers.items():
+        if min(layer.filters, layer.kernel, layer.stride) < 1:
+            yield f"backbone.layers.{name}: filters, kernel and stride must be over 0"
+        if "pool" in layer.then and min(layer.pool, layer.pool_stride) < 1:
+            yield f"backbone.layers.{name}: 'pool' stands in then, so pool and pool_stride must be over 0"
+    for size in t.sizes:
+        side = map_side(c.backbone, size)
+        if side < max(levels, default=1):
+            yield (
+                f"pyramid.levels: level {max(levels)} is larger than the last map, {side}x{side} at "
+                f"training size {size} of backbone={c.backbone.name}"
+            )

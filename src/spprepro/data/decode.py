@@ -1,0 +1,74 @@
+"""One way from an image file to uint8 RGB: torchcodec where it is installed and knows the format, else PIL.
+
+Both give the same pixels: the orientation of EXIF is applied, CMYK, palettes and greyscale become RGB, alpha is
+dropped, 16 bits become 8. The format is read from the content, never from the name (ImageNet has a PNG named .JPEG).
+"""
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from spprepro.errors import DataError
+
+try:
+    from torchcodec import decoders as _torchcodec
+except (ImportError, OSError, RuntimeError):  # no wheel for this platform, or built for another torch
+    _torchcodec = None  # type: ignore[assignment]
+
+_KNOWN = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")  # what torchcodec is asked for: JPEG and PNG
+
+
+def decode(path: Path) -> UInt8[Tensor, "3 h w"]:
+    """The image as (3, H, W) uint8 RGB; raises DataError naming the file when it cannot be read in full."""
+    try:
+        return decode_bytes(path.read_bytes())
+    except (OSError, RuntimeError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{path}: cannot be decoded ({reason}); replace or remove the file") from error
+
+
+def decode_bytes(content: bytes) -> UInt8[Tensor, "3 h w"]:
+    """As `decode`, from a file's content; raises what the decoder raises."""
+    if _torchcodec is not None and content.startswith(_KNOWN):
+        return _torchcodec.decode_image(content, mode="RGB")  # type: ignore[attr-defined]
+    return decode_pil(content)
+
+
+def decode_pil(content: bytes) -> UInt8[Tensor, "3 h w"]:
+    """The portable path."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(io.BytesIO(content)) as opened:
+            image = ImageOps.exif_transpose(opened)
+            if image.mode.startswith("I"):  # 16-bit grey: PIL's own conversion would clip at 255
+                grey = (np.asarray(image).astype(np.uint32) + 128) // 257
+                image = Image.fromarray(grey.astype(np.uint8))
+            pixels = np.array(image.convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def short_side_size(height: int, width: int, side: int) -> tuple[int, int]:
+    """(height, width) after scaling the shorter side to `side`; the longer one is rounded, halves up."""
+    short = min(height, width)
+    return (height * side * 2 + short) // (2 * short), (width * side * 2 + short) // (2 * short)
+
+
+def resize_short_side(image: UInt8[Tensor, "3 h w"], side: int) -> UInt8[Tensor, "3 h2 w2"]:
+    """Bilinear with antialiasing, on uint8 (within one grey level of PIL)."""
+    size = short_side_size(image.shape[-2], image.shape[-1], side)
+    if size == tuple(image.shape[-2:]):
+        return image
+    return F.interpolate(image[None], size=size, mode="bilinear", antialias=True)[0]
+
+
+def centre_crop(image: UInt8[Tensor, "... h w"], crop: int) -> UInt8[Tensor, "... c c"]:
+    """The central crop x crop pixels."""
+    top, left = (image.shape[-2] - crop) // 2, (image.shape[-1] - crop) // 2
+    return image[..., top : top + crop, left : left + crop]

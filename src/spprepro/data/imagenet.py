@@ -1,0 +1,218 @@
+"""Any folder in ILSVRC's layout, train/<wnid>/* and val/<wnid>/*, and the survey made of it before a job starts.
+
+The survey decodes every file once, so that an unreadable one stops the job before training. It keeps sizes, hashes, the
+mean image and the colour statistics of the training set, and is made again only for files that changed.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from spprepro.data.decode import centre_crop, decode_bytes, resize_short_side
+from spprepro.errors import DataError
+from spprepro.folders import data_home
+
+SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
+_CHUNK = 64
+_SURVEY = 1  # of the survey file's layout
+
+
+@dataclass(frozen=True)
+class Image:
+    """A file of a set: path relative to the root, label, content hash, and its size in pixels as decoded."""
+
+    path: str
+    label: int
+    sha1: str
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of a data set before training.
+
+    mean: (3, crop, crop) float32, the mean training image's centre crop after scaling the short side to min_side;
+    colour: (3, 3) float32, AlexNet's colour directions: eigenvectors (columns) times the square roots of the
+    eigenvalues of the training pixels' RGB covariance, in [0, 255] units.
+    """
+
+    root: Path
+    classes: list[str]
+    train: list[Image]
+    val: list[Image]
+    mean: NDArray[np.float32]
+    colour: NDArray[np.float32]
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over every file's path, label and content hash, both splits."""
+        text = "\n".join(f"{image.path} {image.label} {image.sha1}" for image in self.train + self.val)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def list_split(root: Path, split: str, classes: list[str]) -> Iterator[tuple[str, int]]:
+    """(relative path, label) of each image of a split, sorted."""
+    for label, wnid in enumerate(classes):
+        for entry in sorted(os.scandir(root / split / wnid), key=lambda entry: entry.name):
+            if Path(entry.name).suffix.lower() in SUFFIXES:
+                yield f"{split}/{wnid}/{entry.name}", label
+
+
+def list_classes(root: Path) -> list[str]:
+    """The sorted class folders of train/; raises DataError for a missing split, differing or empty class folders."""
+    faults, found = [], {}
+    for split in ("train", "val"):
+        folder = root / split
+        if not folder.is_dir():
+            faults.append(f"{folder}: not found; data.root={root} must hold train/<wnid>/ and val/<wnid>/")
+            continue
+        found[split] = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+        if not found[split]:
+            faults.append(f"{folder}: holds no class folder; expected <wnid>/ folders with images")
+        for wnid in found[split]:
+            if not any(Path(entry.name).suffix.lower() in SUFFIXES for entry in os.scandir(folder / wnid)):
+                faults.append(f"{folder / wnid}: holds no image ({', '.join(sorted(SUFFIXES))}); fill or remove it")
+    if len(found) == 2:
+        for split, other in (("train", "val"), ("val", "train")):
+            lone = sorted(set(found[split]) - set(found[other]))
+            if lone:
+                faults.append(f"{root / other}: lacks the class folders {', '.join(lone[:5])} that {split}/ has")
+    if faults:
+        raise DataError(faults)
+    return found["train"]
+
+
+def survey(
+    root: Path,
+    *,
+    min_side: int,
+    crop: int,
+    progress: Callable[[int, int], None] | None = None,
+    workers: int | None = None,
+) -> Survey:
+    """Decode every file of `root` (or read the survey made before); raises DataError naming each unreadable file."""
+    root = root.resolve()
+    classes = list_classes(root)
+    splits = {split: list(list_split(root, split, classes)) for split in ("train", "val")}
+    files = splits["train"] + splits["val"]
+    stamps = _stamps(root, [path for path, _ in files])
+    key = hashlib.sha256(json.dumps([_SURVEY, str(root), min_side, crop]).encode()).hexdigest()[:16]
+    kept = data_home() / "surveys" / f"{root.name}-{key}.npz"
+    known = _read_survey(kept)
+    if known is None or known["stamps"] != stamps or known["paths"] != [path for path, _ in files]:
+        known = _make_survey(
+            root,
+            files,
+            stamps,
+            (min_side, crop),
+            progress,
+            os.cpu_count() or 1 if workers is None else workers,
+        )
+        _write_survey(kept, known)
+    images = [
+        Image(path, label, *row)
+        for (path, label), row in zip(files, zip(known["sha1"], *known["sizes"], strict=True), strict=True)
+    ]
+    train = len(splits["train"])
+    return Survey(root, classes, images[:train], images[train:], known["mean"], known["colour"])
+
+
+def _stamps(root: Path, paths: list[str]) -> list[str]:
+    """Bytes and modification time of each file, the cheap sign that it changed."""
+    statuses = [(root / path).stat() for path in paths]
+    return [f"{status.st_size}:{status.st_mtime_ns}" for status in statuses]
+
+
+class _Chunks(Dataset[dict[str, Any]]):
+    """Hashes, pixel sizes and the sums behind mean and covariance, a few files at a time."""
+
+    def __init__(self, root: Path, paths: list[str], min_side: int, crop: int) -> None:
+        self.root, self.min_side, self.crop = root, min_side, crop
+        self.chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        rows, faults = [], []
+        total, outer, pixels = np.zeros((3, self.crop, self.crop)), np.zeros((3, 3)), 0
+        for path in self.chunks[number]:
+            try:
+                content = (self.root / path).read_bytes()
+                image = decode_bytes(content)
+            except Exception as error:  # whatever a decoder raises: the file is named and the job refused
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                faults.append(f"{self.root / path}: cannot be decoded ({reason}); replace or remove the file")
+                continue
+            rows.append((hashlib.sha1(content).hexdigest(), image.shape[-2], image.shape[-1]))
+            if path.startswith("train/"):
+                centre = centre_crop(resize_short_side(image, self.min_side), self.crop).numpy()
+                total += centre
+                sample = centre[:, ::4, ::4].reshape(3, -1).astype(np.float64)
+                outer += sample @ sample.T
+                pixels += sample.shape[1]
+        return {"rows": rows, "faults": faults, "total": total, "outer": outer, "pixels": pixels}
+
+
+def _make_survey(
+    root: Path,
+    files: list[tuple[str, int]],
+    stamps: list[str],
+    sizes: tuple[int, int],
+    progress: Callable[[int, int], None] | None,
+    workers: int,
+) -> dict[str, Any]:
+    paths = [path for path, _ in files]
+    chunks = _Chunks(root, paths, *sizes)
+    loader = DataLoader(chunks, batch_size=None, num_workers=workers, collate_fn=lambda part: part)
+    parts = []
+    for part in loader:
+        parts.append(part)
+        if progress:
+            progress(min(len(parts) * _CHUNK, len(paths)), len(paths))
+    faults = [fault for part in parts for fault in part["faults"]]
+    if faults:
+        raise DataError(faults)
+    rows = [row for part in parts for row in part["rows"]]
+    count = sum(path.startswith("train/") for path in paths)
+    mean = sum(part["total"] for part in parts) / count
+    pixels = sum(part["pixels"] for part in parts)
+    centre = mean[:, ::4, ::4].reshape(3, -1).mean(1)
+    covariance = sum(part["outer"] for part in parts) / pixels - np.outer(centre, centre)
+    values, vectors = np.linalg.eigh(covariance)
+    return {
+        "paths": paths,
+        "stamps": stamps,
+        "sha1": [row[0] for row in rows],
+        "sizes": ([row[1] for row in rows], [row[2] for row in rows]),
+        "mean": mean.astype(np.float32),
+        "colour": (vectors * np.sqrt(np.maximum(values, 0))).astype(np.float32),
+    }
+
+
+def _write_survey(path: Path, known: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lists = json.dumps({key: known[key] for key in ("paths", "stamps", "sha1", "sizes")})
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as out:
+        np.savez(out, lists=np.frombuffer(lists.encode(), np.uint8), mean=known["mean"], colour=known["colour"])
+    temporary.replace(path)
+
+
+def _read_survey(path: Path) -> dict[str, Any] | None:
+    """The survey kept before; None when there is none or it is damaged (it is then made again)."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            lists: dict[str, Any] = json.loads(kept["lists"].tobytes())
+            return {**lists, "mean": kept["mean"], "colour": kept["colour"]}
+    except (OSError, ValueError, KeyError):
+        return None

@@ -1,0 +1,208 @@
+"""Batches for training and testing. Epoch, image and size travel with the index, so nothing depends on workers.
+
+A training key is (epoch, index, size): every random choice is a function of (seed, epoch, index). That is multi-size
+training, exact resume and independence of the worker count in one (after timm's scheduled sampler).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from spprepro.data.decode import decode, resize_short_side, short_side_size
+from spprepro.data.imagenet import Image
+
+Key = tuple[int, int, int]  # epoch, index, size
+
+
+@dataclass
+class Batch:
+    """images: (N, 3, H, W) uint8; labels, index: (N,) int64; flip: (N,) bool; colour: (N, 3); size: pixels."""
+
+    images: Tensor
+    labels: Tensor
+    index: Tensor
+    flip: Tensor
+    colour: Tensor
+    size: int
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
+        moved = {key: v.to(device, non_blocking=non_blocking) for key, v in vars(self).items() if key != "size"}
+        return Batch(**moved, size=self.size)
+
+    def pin_memory(self) -> "Batch":
+        return Batch(**{key: v.pin_memory() for key, v in vars(self).items() if key != "size"}, size=self.size)
+
+
+class TrainImages(Dataset[Batch]):
+    """Crops of the training images, uint8; flip and colour are drawn here and applied on the device."""
+
+    def __init__(
+        self,
+        root: Path,
+        images: Sequence[Image],
+        *,
+        seed: int,
+        crops: Literal["corners", "random"],
+        min_side: int,
+        crop: int,
+    ) -> None:
+        self.root, self.seed, self.crops, self.min_side, self.crop = str(root), seed, crops, min_side, crop
+        self.paths = np.array([image.path for image in images])  # arrays: a list of objects is copied by every worker
+        self.labels = np.array([image.label for image in images])
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitems__(self, keys: list[Key]) -> Batch:
+        images = torch.empty(len(keys), 3, self.crop, self.crop, dtype=torch.uint8)
+        flips, colours = [], []
+        for place, (epoch, index, _) in enumerate(keys):
+            draw = np.random.default_rng((self.seed, epoch, index))
+            image = resize_short_side(decode(Path(self.root, self.paths[index])), self.min_side)
+            top, left = self._corner(draw, *image.shape[-2:])
+            images[place] = image[:, top : top + self.crop, left : left + self.crop]
+            flips.append(draw.random() < 0.5)
+            colours.append(draw.normal(0, 0.1, 3))
+        index_of = torch.tensor([index for _, index, _ in keys])
+        labels = torch.from_numpy(self.labels[index_of.numpy()])
+        colour = torch.from_numpy(np.array(colours, np.float32))
+        return Batch(images, labels, index_of, torch.tensor(flips), colour, keys[0][2])
+
+    def _corner(self, draw: np.random.Generator, height: int, width: int) -> tuple[int, int]:
+        """Top left of the crop: anywhere, or (section 3.1) the centre or a corner of the entire image."""
+        free_y, free_x = height - self.crop, width - self.crop
+        if self.crops == "random":
+            return int(draw.integers(free_y + 1)), int(draw.integers(free_x + 1))
+        places = ((free_y // 2, free_x // 2), (0, 0), (0, free_x), (free_y, 0), (free_y, free_x))
+        return places[int(draw.integers(5))]
+
+
+class TestImages(Dataset[Batch]):
+    """Whole test images with the short side at min_side, uint8; views are cut on the device."""
+
+    __test__ = False  # not a pytest class
+
+    def __init__(self, root: Path, images: Sequence[Image], *, min_side: int) -> None:
+        self.root, self.min_side = str(root), min_side
+        self.paths = np.array([image.path for image in images])
+        self.labels = np.array([image.label for image in images])
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        images = [resize_short_side(decode(Path(self.root, self.paths[i])), self.min_side) for i in indices]
+        count = len(indices)
+        labels = torch.from_numpy(self.labels[indices])
+        nothing = torch.zeros(count, dtype=torch.bool), torch.zeros(count, 3)
+        return Batch(torch.stack(images), labels, torch.tensor(indices), *nothing, self.min_side)
+
+
+class EpochBatches(Sampler[list[Key]]):
+    """Batches of training keys: a permutation for each epoch, one size an epoch, sharded by rank; drops the rest."""
+
+    def __init__(
+        self,
+        count: int,
+        batch: int,
+        *,
+        seed: int,
+        size_of: Callable[[int], int],
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.count, self.batch, self.seed, self.size_of, self.rank, self.world = (
+            count,
+            batch,
+            seed,
+            size_of,
+            rank,
+            world,
+        )
+        self.epoch = self.start = 0
+        self.sampler = self  # Lightning sets the epoch on batch_sampler.sampler only
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count // self.batch
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
+        size, share = self.size_of(self.epoch), self.batch // self.world
+        start, self.start = self.start, 0
+        for number in range(start, len(self)):
+            first = number * self.batch + self.rank * share
+            yield [(self.epoch, int(index), size) for index in order[first : first + share]]
+
+
+class SizeBatches(Sampler[list[int]]):
+    """Batches of test images that have the same size after scaling, sharded by rank; each image once."""
+
+    def __init__(self, images: Sequence[Image], batch: int, *, min_side: int, rank: int = 0, world: int = 1) -> None:
+        groups: dict[tuple[int, int], list[int]] = {}
+        for index, image in enumerate(images):
+            groups.setdefault(short_side_size(image.height, image.width, min_side), []).append(index)
+        batches = [group[i : i + batch] for _, group in sorted(groups.items()) for i in range(0, len(group), batch)]
+        self.batches = batches[rank::world]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+
+def whole(batch: Any) -> Any:
+    """The datasets hand over batches; nothing is left to collate."""
+    return batch
+
+
+class TrainLoader(DataLoader[Batch]):
+    """A loader whose place in the epoch goes into the checkpoint (Lightning calls state_dict), without replay."""
+
+    batch_sampler: EpochBatches
+
+    def __init__(self, images: TrainImages, batches: EpochBatches, *, workers: int, pin: bool) -> None:
+        super().__init__(
+            images,
+            batch_sampler=batches,
+            num_workers=workers,
+            collate_fn=whole,
+            pin_memory=pin,
+            persistent_workers=workers > 0,
+            generator=torch.Generator().manual_seed(0),  # keeps iter() from drawing on the global generator
+            prefetch_factor=4 if workers else None,
+        )
+        self.consumed = 0
+
+    def __iter__(self) -> Any:
+        self.consumed = self.batch_sampler.start
+        for batch in super().__iter__():
+            self.consumed += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"consumed": self.consumed % len(self)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.batch_sampler.start = state["consumed"]
+
+
+def test_loader(images: TestImages, batches: SizeBatches, *, workers: int, pin: bool) -> DataLoader[Batch]:
+    """Every test image once, in batches of equal size."""
+    return DataLoader(
+        images,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=whole,
+        pin_memory=pin,
+        prefetch_factor=16 if workers else None,
+    )

@@ -1,0 +1,268 @@
+"""The embedded data set `data=mini`: generated JPEGs in the layouts of ILSVRC, VOCdevkit and Caltech-101.
+
+    <root>/imagenet/{train,val}/<wnid>/*.JPEG           <root>/imagenet.manifest.json
+    <root>/VOCdevkit/VOC2007/{JPEGImages,...}           <root>/VOCdevkit.manifest.json
+    <root>/101_ObjectCategories/<name>/image_0001.jpg   <root>/101_ObjectCategories.manifest.json
+
+Files appear whole (temporary name, then renamed); the manifest, written last, lists them with their hashes.
+"""
+
+import fcntl
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from spprepro.data import layouts
+from spprepro.data.layouts import CLASSES, FOLDERS, Amounts, Class, Part, Task
+from spprepro.errors import ConfigError, DataError
+
+__all__ = [
+    "CLASSES",
+    "FOLDERS",
+    "Amounts",
+    "Class",
+    "Part",
+    "contact_sheet",
+    "generate",
+    "manifest_path",
+    "verify",
+]
+
+CHUNK = 50  # pictures a process draws before it reports
+
+Entry = tuple[str, int]  # sha256, bytes
+Progress = Callable[[int, int], None]
+
+
+def _write(path: Path, content: bytes) -> Entry:
+    """Write a file so that it is there whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+    return hashlib.sha256(content).hexdigest(), len(content)
+
+
+def _draw_all(folder: Path, tasks: list[Task]) -> dict[str, Entry]:
+    """Draw and write what the tasks lack of their files."""
+    found = {}
+    for task in tasks:
+        for path, content in layouts.draw(task).items():
+            found[path] = _write(folder / path, content)
+    return found
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent alone answers Ctrl-C
+    cv2.setNumThreads(1)
+
+
+def _run(folder: Path, tasks: list[Task], workers: int | None, progress: Progress | None) -> dict[str, Entry]:
+    """Draw the tasks, in this process if that is quicker than starting others."""
+    chunks = [tasks[i : i + CHUNK] for i in range(0, len(tasks), CHUNK)]
+    workers = min(workers or os.cpu_count() or 1, len(chunks))
+    found: dict[str, Entry] = {}
+    done = 0
+
+    def note(entries: dict[str, Entry], count: int) -> None:
+        nonlocal done
+        found.update(entries)
+        done += count
+        if progress is not None:
+            progress(done, len(tasks))
+
+    if workers < 2:
+        for chunk in chunks:
+            note(_draw_all(folder, chunk), len(chunk))
+        return found
+    context = multiprocessing.get_context("spawn")  # a fork of a process with running threads can hang
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
+        futures = {pool.submit(_draw_all, folder, chunk): len(chunk) for chunk in chunks}
+        try:
+            for future in as_completed(futures):
+                note(future.result(), futures[future])
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return found
+
+
+def manifest_path(root: Path, part: Part) -> Path:
+    """Where the manifest of a part lies: beside its folder."""
+    return root / f"{FOLDERS[part]}.manifest.json"
+
+
+def _partial_path(root: Path, part: Part) -> Path:
+    """The settings of a part whose generation has not finished."""
+    return root / f"{FOLDERS[part]}.partial.json"
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Size of every file below `folder`, by relative path; hidden (unfinished) files are left out."""
+    sizes, prefix = {}, len(str(folder)) + 1
+    waiting = [str(folder)] if folder.is_dir() else []
+    while waiting:
+        for entry in os.scandir(waiting.pop()):
+            if entry.is_dir():
+                waiting.append(entry.path)
+            elif not entry.name.startswith("."):
+                sizes[entry.path[prefix:]] = entry.stat().st_size
+    return sizes
+
+
+def _known(root: Path, part: Part, settings: dict[str, Any]) -> dict[str, Entry] | None:
+    """Files that the manifest lists; {} where only the mark of an interrupted call is, None without either.
+
+    Raises DataError if they were made with other settings.
+    """
+    for path in (manifest_path(root, part), _partial_path(root, part)):
+        if path.is_file():
+            found = json.loads(path.read_text())
+            files = found.pop("files", {})
+            if found != settings:
+                raise DataError(
+                    f"{path}: holds data made with {json.dumps(found)}, asked for {json.dumps(settings)}; "
+                    f"choose another folder, or delete {root / FOLDERS[part]} and this file"
+                )
+            return {name: (sha, size) for name, (sha, size) in files.items()}
+    return None
+
+
+@contextmanager
+def _locked(root: Path, part: Part) -> Iterator[None]:
+    """One process at a time makes a part; a second one waits, then finds it made."""
+    with (root / f".{FOLDERS[part]}.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _entry(content: bytes) -> Entry:
+    return hashlib.sha256(content).hexdigest(), len(content)
+
+
+def _kept(folder: Path, expected: list[str], known: dict[str, Entry], sizes: dict[str, int]) -> dict[str, Entry]:
+    """The files of earlier calls that need not be made again; what no manifest lists must have its end."""
+    kept = {}
+    for name in expected:
+        if name in known and sizes.get(name) == known[name][1]:
+            kept[name] = known[name]
+        elif name in sizes and name not in known:
+            content = (folder / name).read_bytes()
+            if content.endswith((b"\xff\xd9", b"</annotation>\n")):
+                kept[name] = _entry(content)
+    return kept
+
+
+def _refuse_strangers(folder: Path, names: set[str]) -> None:
+    if names:
+        raise DataError(
+            f"{folder / min(names)}: {len(names)} file(s) are not of the generated data set; "
+            f"move them away or choose another folder"
+        )
+
+
+def generate(
+    root: Path,
+    *,
+    part: Part,
+    seed: int,
+    amounts: Amounts,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Make one part of the data set below `root`, or what is missing of it, and return the part's folder.
+
+    `workers` processes draw (None: all cores; 1: this one); `progress` gets (pictures drawn, to draw).
+    Returns at once if all names and sizes are as in the manifest; `verify` compares the contents too.
+    Raises DataError if the folder holds other files, or a part of another seed, amounts or generator version.
+    """
+    folder, settings = root / FOLDERS[part], layouts.settings(part, seed, amounts)
+    root.mkdir(parents=True, exist_ok=True)
+    with _locked(root, part):
+        known, sizes = _known(root, part, settings), _sizes(folder)
+        if known and {name: size for name, (_, size) in known.items()} == sizes:
+            return folder
+        tasks = layouts.tasks(part, seed, amounts)
+        sets = set(layouts.image_set_names()) if part == "voc" else set()
+        expected = [name for task in tasks for name in task.files]
+        _refuse_strangers(folder, set(sizes) - set(expected) - sets)
+        for leftover in folder.rglob(".*.tmp"):
+            leftover.unlink()
+        if known is None:
+            _write(_partial_path(root, part), json.dumps(settings).encode())
+        for parent in {(folder / name).parent for name in (*expected, *sets)}:
+            parent.mkdir(parents=True, exist_ok=True)
+        files = {} if known is None else _kept(folder, expected, known, sizes)
+        lacking = [task for task in tasks if not all(name in files for name in task.files)]
+        files |= _run(folder, lacking, workers, progress)
+        lists = layouts.image_sets(folder, tasks) if sets else {}
+        files |= {name: _write(folder / name, text) for name, text in lists.items()}
+        manifest = {**settings, "files": dict(sorted(files.items()))}
+        _write(manifest_path(root, part), json.dumps(manifest).encode())
+        _partial_path(root, part).unlink(missing_ok=True)
+    return folder
+
+
+def verify(root: Path, part: Part) -> list[str]:
+    """Compare every file of a part with its manifest; a line for each missing, extra, cut or altered one."""
+    path = manifest_path(root, part)
+    if not path.is_file():
+        return [f"{path}: missing; generate the data set again"]
+    files = json.loads(path.read_text())["files"]
+    folder = root / FOLDERS[part]
+    sizes = _sizes(folder)
+    faults = [f"{folder / name}: extra file; delete it" for name in sorted(set(sizes) - set(files))]
+    for name, (sha, size) in files.items():
+        if name not in sizes:
+            faults.append(f"{folder / name}: missing; generate the data set again")
+        elif sizes[name] != size:
+            faults.append(f"{folder / name}: {sizes[name]} bytes, not {size}; generate the data set again")
+        elif _entry((folder / name).read_bytes())[0] != sha:
+            faults.append(f"{folder / name}: altered; delete it and generate the data set again")
+    return faults
+
+
+def _cell(path: Path, side: int) -> npt.NDArray[np.uint8]:
+    """A picture shrunk to fit a white square of `side` pixels, its aspect kept."""
+    picture = cv2.imread(str(path))
+    if picture is None:
+        raise DataError(f"{path}: cannot be read as a picture; delete it and generate the data set again")
+    scale = (side - 4) / max(picture.shape[:2])
+    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    cell = np.full((side, side, 3), 255, np.uint8)
+    y, x = (side - small.shape[0]) // 2, (side - small.shape[1]) // 2
+    cell[y : y + small.shape[0], x : x + small.shape[1]] = small
+    return cell
+
+
+def contact_sheet(root: Path, out: Path, *, per_class: int = 3, side: int = 104, columns: int = 4) -> Path:
+    """Write a grid of validation pictures, `per_class` of each class, as the JPEG `out`, and return it.
+
+    Raises DataError if a class has too few pictures, ConfigError if `out` does not end in .jpg.
+    """
+    if out.suffix != ".jpg":
+        raise ConfigError(f"out={out}: the contact sheet is a JPEG; let the name end in .jpg")
+    tiles = []
+    for each in CLASSES:
+        folder = root / FOLDERS["imagenet"] / "val" / each.wnid
+        paths = sorted(folder.glob("*.JPEG"))[:per_class]
+        if len(paths) < per_class:
+            raise DataError(f"{folder}: {len(paths)} pictures, {per_class} needed; generate the data set first")
+        title = np.full((20, per_class * side, 3), 255, np.uint8)
+        cv2.putText(title, each.name, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (40, 40, 40), 1, cv2.LINE_AA)
+        tiles.append(np.vstack([title, np.hstack([_cell(path, side) for path in paths])]))
+    rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 85]
+    _write(out, cv2.imencode(".jpg", np.vstack(rows), quality)[1].tobytes())
+    return out

@@ -1,0 +1,43 @@
+"""From the `data` group to a surveyed data set: the generated one is made on first use, a folder is read as it is."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from spprepro.config import Data
+from spprepro.data import mini
+from spprepro.data.imagenet import Survey, survey
+from spprepro.errors import DataError
+from spprepro.folders import data_home
+
+Progress = Callable[[str, int, int], None]  # what is going on, done, of how many
+
+
+def root_of(data: Data) -> Path:
+    """The folder of the set: data.root, else (data=mini) one for each seed and size of the generated set."""
+    if data.root:
+        return Path(data.root).expanduser()
+    amounts = data.amounts
+    return data_home() / f"mini-seed{data.seed}-{amounts.imagenet_train}-{amounts.imagenet_val}"
+
+
+def prepare(data: Data, progress: Progress | None = None) -> Survey:
+    """Make or find the data set and survey it; raises DataError for whatever would stop training later."""
+    tell = progress or (lambda what, done, total: None)
+    root = root_of(data)
+    if data.name == "mini":
+        amounts = mini.Amounts(imagenet_train=data.amounts.imagenet_train, imagenet_val=data.amounts.imagenet_val)
+        root = mini.generate(
+            root,
+            part="imagenet",
+            seed=data.seed,
+            amounts=amounts,
+            progress=lambda d, n: tell("drawing the mini set", d, n),
+        )
+    elif not root.is_dir():
+        raise DataError(f"data.root: {root} is not a folder; it must hold train/<wnid>/ and val/<wnid>/")
+    return survey(
+        root,
+        min_side=data.min_side,
+        crop=data.crop,
+        progress=lambda d, n: tell("decoding every image once", d, n),
+    )

@@ -1,0 +1,1 @@
+"""The networks of Table 1: layer tables, geometry, spatial pyramid pooling and heads."""

@@ -1,0 +1,55 @@
+"""Within-channel local response normalisation, as Caffe's WITHIN_CHANNEL and the released ZF-5 have it."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+ALPHA, SIZE = 5e-5, 3  # of the released ZF-5; beta is 0.75
+
+
+def _scale(x: Tensor) -> Tensor:
+    """1 + alpha * mean of x^2 over the zero-padded 3x3 window; the divisor is 9 at the borders too."""
+    return F.avg_pool2d(x * x, SIZE, 1, SIZE // 2, count_include_pad=True).mul_(ALPHA).add_(1)
+
+
+def _power(scale: Tensor) -> Tensor:
+    """scale^-0.75 from two square roots: several times faster than pow on a CPU."""
+    root = scale.rsqrt()
+    return root.sqrt().mul_(root)
+
+
+class _WithinChannelLRN(torch.autograd.Function):
+    """The layer with its derivative written out: half the memory traffic of autograd's own, the same values.
+
+    With s_i = 1 + alpha * box(x^2)_i and y_i = x_i s_i^-b: dx = g s^-b - 2 alpha b x box(g y / s),
+    since the box filter (zero-padded, constant divisor) is its own adjoint.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        scale = _scale(x)
+        y = _power(scale).mul_(x)
+        ctx.save_for_backward(x, scale, y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (grad,) = grads
+        x, scale, y = ctx.saved_tensors
+        spread = F.avg_pool2d((y * grad).div_(scale), SIZE, 1, SIZE // 2, count_include_pad=True)
+        return _power(scale).mul_(grad).add_(spread.mul_(x), alpha=-2 * ALPHA * 0.75)
+
+
+class WithinChannelLRN(nn.Module):
+    """y = x * (1 + alpha/9 * sum of x^2 over the 3x3 window)^-0.75 in each channel (not torch's LocalResponseNorm).
+
+    (N, C, H, W) -> (N, C, H, W); fp32, fp64 or bf16, any memory format.
+    """
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        if torch.is_grad_enabled() and x.requires_grad:
+            return _WithinChannelLRN.apply(x)  # type: ignore[no-any-return]
+        return _power(_scale(x)).mul_(x)

@@ -1,0 +1,50 @@
+"""Table 1 as data: the layers of a trunk, read from conf/backbone/*.yaml. Imports no torch."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution of Table 1 with its ReLU and what follows it, in the order of `then`."""
+
+    filters: int
+    kernel: int
+    stride: int = 1
+    pad: int = 0
+    bias: float = 0.0  # initial value; AlexNet and the released ZF-5 start some layers at 1
+    then: list[Literal["lrn", "pool"]] = field(default_factory=list)
+    pool: int = 0
+    pool_stride: int = 0
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The plain last pooling of a network without SPP."""
+
+    kernel: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """One column of Table 1."""
+
+    name: str
+    title: str
+    layers: dict[str, Layer]
+    last_pool: Pool
+    fc: int = 4096
+    ceil_pool: bool = True  # Caffe rounds pooled sizes up
+
+    def scaled(self, width: float) -> "Backbone":
+        """The same network with every filter and fc count times `width` (geometry untouched)."""
+        layers = {
+            name: replace(layer, filters=max(1, round(layer.filters * width))) for name, layer in self.layers.items()
+        }
+        return replace(self, layers=layers, fc=max(1, round(self.fc * width)))
+
+    @property
+    def channels(self) -> int:
+        """Maps of the last layer."""
+        return list(self.layers.values())[-1].filters

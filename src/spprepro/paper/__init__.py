@@ -1,0 +1,1 @@
+"""The paper: its tables as data, and which measured number belongs in which cell."""

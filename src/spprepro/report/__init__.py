@@ -1,0 +1,1 @@
+"""The report: tables and a page beside the paper's numbers, made from the records alone."""

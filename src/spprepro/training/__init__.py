@@ -1,0 +1,1 @@
+"""What every job that learns needs: checkpoints, exact resume, the learning-rate rule, the speed of the CPU."""

@@ -1,0 +1,161 @@
+"""Checkpoints that are whole or not there, and a resume that is exact to the bit.
+
+Lightning's own save goes through $TMPDIR and can leave a truncated file when that is another filesystem; its resume
+restarts the random number generators.
+"""
+
+import hashlib
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.plugins import CheckpointIO
+
+from spprepro.errors import ConfigError, DataError
+
+KEEP = 2  # the newest and the one before, for the day the newest is damaged
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM: the state is saved, the same command goes on from there."""
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Temp file in the same folder, fsync, os.replace; sha256 beside it; loads tensors and plain values only."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as out:
+                torch.save(checkpoint, out)
+                out.flush()
+                os.fsync(out.fileno())
+            _hash_file(path).write_text(_sha256(temporary))
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        loaded: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        return loaded
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        Path(path).unlink(missing_ok=True)
+        _hash_file(Path(path)).unlink(missing_ok=True)
+
+
+def _hash_file(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest checkpoint whose hash is right; a damaged one is named on stderr and passed over."""
+    for path in sorted(folder.glob("*.ckpt"), reverse=True):
+        kept = _hash_file(path)
+        if kept.is_file() and kept.read_text() == _sha256(path):
+            return path
+        print(
+            f"{path}: damaged (its sha256 is not the one kept beside it); using the one before",
+            file=sys.stderr,
+        )
+    return None
+
+
+def refuse_other(path: Path, identity: Mapping[str, Any]) -> None:
+    """Raises ConfigError naming each key in which the checkpoint's job differs from this one."""
+    try:
+        kept = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["identity"]
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise DataError(f"{path}: not a checkpoint of this program ({error}); remove it") from error
+    faults = [
+        f"{key}: {identity.get(key)!r} now, {kept.get(key)!r} in the run to be resumed ({path}); set it back, give the "
+        "new run another name=..., or start again with overwrite=true"
+        for key in sorted(kept.keys() | identity.keys())
+        if kept.get(key) != identity.get(key)
+    ]
+    if faults:
+        raise ConfigError(faults)
+
+
+class Snapshots(Checkpoint):
+    """Saves at each epoch's end, every `every` steps and on SIGINT or SIGTERM; keeps the newest two.
+
+    Holds the random number generators as they are after the saved step; they are put back at the first batch after a
+    resume, when the loader's iterator exists and can no longer draw on them.
+    """
+
+    def __init__(self, folder: Path, *, every: int, identity: Mapping[str, Any]) -> None:
+        self.folder, self.every, self.identity = folder, every, dict(identity)
+        self.saved_rng: dict[str, Any] | None = None
+        self.stop: int | None = None
+        self.handlers: dict[int, Any] = {}
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["identity"] = self.identity
+        checkpoint["rng"] = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        self.saved_rng = checkpoint["rng"]
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.handlers[number] = signal.signal(number, self._on_signal)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._restore_handlers()
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        self._restore_handlers()
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        if self.saved_rng is not None:
+            torch.set_rng_state(self.saved_rng["cpu"])
+            if self.saved_rng["cuda"]:
+                torch.cuda.set_rng_state_all(self.saved_rng["cuda"])
+            self.saved_rng = None
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self.stop is not None or trainer.global_step % self.every == 0:
+            self._save(trainer, "")
+        if self.stop is not None:
+            raise Interrupted(f"stopped by {signal.Signals(self.stop).name}; the same command goes on from here")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._save(trainer, ".end")
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        self.stop = number
+
+    def _restore_handlers(self) -> None:
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+        self.handlers = {}
+
+    def _save(self, trainer: pl.Trainer, mark: str) -> None:
+        path = self.folder / f"step-{trainer.global_step:08d}{mark}.ckpt"  # ".ckpt" sorts before ".end.ckpt"
+        trainer.save_checkpoint(path)
+        if trainer.is_global_zero:
+            for old in sorted(self.folder.glob("*.ckpt"))[:-KEEP]:
+                AtomicCheckpointIO().remove_checkpoint(old)

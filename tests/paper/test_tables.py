@@ -1,0 +1,197 @@
+"""The paper's tables as data: validation, filling from records, the printed numbers against one another."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from spprepro import folders
+from spprepro.errors import ConfigError, DataError
+from spprepro.paper import tables
+from spprepro.records import Found, Metric, Record
+
+
+def small_table() -> dict[str, Any]:
+    """Two rows: a job pattern; a column with its own source, a quoted column, a dash and a gain."""
+    return {
+        "table": 42,
+        "title": "t",
+        "caption": "c",
+        "editions": "e",
+        "protocol": "p",
+        "metrics": {"error": {"unit": "%", "digits": 2, "better": "lower"}},
+        "columns": [
+            {"key": "zf5", "label": "ZF-5"},
+            {"key": "alex5", "label": "Alex-5", "job": "other_{row}"},
+            {"key": "rival", "label": "Rival", "quoted": True},
+        ],
+        "rows": [
+            {
+                "key": "a",
+                "label": "(a)",
+                "job": "job_{column}",
+                "metric": "error",
+                "printed": {"zf5": 30, "rival": 40.5},
+            },
+            {
+                "key": "b",
+                "label": "(b)",
+                "metric": "error",
+                "printed": {"zf5": None, "alex5": 29.5},
+                "gain": {"over": "a", "printed": {"alex5": 1.5}},
+            },
+        ],
+    }
+
+
+def loaded(folder: Path, raw: dict[str, Any]) -> tables.Table:
+    path = folder / "table42.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    return tables.load(path)
+
+
+def found(job: str, value: float, seed: int = 0, **changes: Any) -> Found:
+    record = Record(
+        schema=1,
+        status="ok",
+        experiment=job,
+        tier="mini",
+        seed=seed,
+        overrides={},
+        metrics={"error": Metric(value, "%", 400)},
+        needs=[],
+        config_sha256="0",
+        git={"commit": "abc", "dirty": False},
+        versions={},
+        data={"name": "mini", "fingerprint": "f1", "train": 2000, "test": 400},
+        device="cpu",
+        precision="32",
+        deterministic="yes",
+        wall_s=1.0,
+        started="",
+        command="",
+    )
+    return Found(Path(f"{job}/seed{seed}/record.json"), replace(record, **changes))
+
+
+def test_cells_take_their_source_from_row_then_column(tmp_path: Path) -> None:
+    table = loaded(tmp_path, small_table())
+    assert set(table.cells) == {("a", "zf5"), ("a", "rival"), ("b", "alex5")}
+    assert table.cells["a", "zf5"].job == "job_zf5"
+    assert table.cells["b", "alex5"].job == "other_b"
+    assert (table.cells["b", "alex5"].gain, table.cells["b", "alex5"].gain_over) == (1.5, "a")
+    assert table.cells["a", "rival"].quoted and table.cells["a", "rival"].printed == 40.5
+    assert table.jobs == ("job_zf5", "other_b")
+
+
+def test_fill_takes_mean_and_sample_deviation_over_seeds(tmp_path: Path) -> None:
+    table = loaded(tmp_path, small_table())
+    have = [found("job_zf5", 30.0), found("job_zf5", 34.0, seed=2), found("other_b", 31.0)]
+    ours = tables.fill(table, have, "mini")
+    assert set(ours) == {("a", "zf5"), ("b", "alex5")}  # nobody fills a quoted cell
+    filled, single = ours["a", "zf5"], ours["b", "alex5"]
+    assert filled is not None and single is not None
+    assert (filled.mean, filled.seeds, filled.n) == (32.0, (0, 2), 400)
+    assert filled.std == pytest.approx(8**0.5)
+    assert filled.sources == (have[0].path, have[1].path)
+    assert single.std is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": "smoke"},
+        {"status": "partial"},
+        {"tier": "small"},
+        {"tier": "smoke", "status": "smoke"},
+        {"experiment": "job_alex5"},
+        {"metrics": {}},
+    ],
+)
+def test_what_must_not_fill_a_cell_does_not(tmp_path: Path, changes: dict[str, Any]) -> None:
+    ours = tables.fill(loaded(tmp_path, small_table()), [found("job_zf5", 30.0, **changes)], "mini")
+    assert ours["a", "zf5"] is None
+
+
+def test_seeds_on_different_data_or_in_other_units_are_refused_together(tmp_path: Path) -> None:
+    table = loaded(tmp_path, small_table())
+    other = {"name": "mini", "fingerprint": "f2", "train": 2000, "test": 400}
+    fraction = {"error": Metric(0.3, "1", 400)}
+    have = [found("job_zf5", 30.0), found("job_zf5", 30.0, seed=1, data=other, metrics=fraction)]
+    with pytest.raises(DataError) as caught:
+        tables.fill(table, have, "mini")
+    assert len(caught.value.faults) == 2
+    assert all("job_zf5/seed1" in fault for fault in caught.value.faults)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "fault"),
+    [
+        (["colour"], "red", "colour: unknown key"),
+        (["title"], 3, "title: 3 is not a str"),
+        (["table"], 41, "table: 41 in a file"),
+        (["metrics", "error", "better"], "up", "metrics.error.better: 'up'"),
+        (["metrics", "error", "digits"], True, "metrics.error.digits: True"),
+        (["columns", 1, "key"], "zf5", "columns[1].key: 'zf5' twice"),
+        (["columns", 2, "qouted"], True, "columns[2].qouted: unknown key"),
+        (["rows", 0, "printed", "zf6"], 1.0, "rows.a.printed.zf6: not a column"),
+        (["rows", 0, "printed", "zf5"], "30", "rows.a.printed.zf5: '30' is not a number"),
+        (["rows", 0, "metric"], "eror", "rows.a.metric: 'eror' is not under metrics"),
+        (["rows", 0, "job"], "job_{colum}", "rows.a.job: 'job_{colum}'"),
+        (["rows", 1, "printed", "zf5"], 28.0, "rows.b.job: missing for column zf5"),
+        (["rows", 1, "gain", "over"], "z", "rows.b.gain.over: 'z'"),
+        (["rows", 1, "gain", "printed", "rival"], 1.0, "rows.b.gain.printed.rival: a gain where"),
+    ],
+)
+def test_faults_name_file_and_key(tmp_path: Path, path: list[Any], value: object, fault: str) -> None:
+    raw: Any = small_table()
+    inner = raw
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, raw)
+    assert [line for line in caught.value.faults if fault in line and "table42.yaml" in line]
+
+
+def test_faults_of_all_files_come_together(tmp_path: Path) -> None:
+    bad = small_table()
+    del bad["caption"]
+    bad["rows"] = "none"
+    (tmp_path / "table42.yaml").write_text(yaml.safe_dump(bad))
+    (tmp_path / "table43.yaml").write_text("table: [")
+    with pytest.raises(ConfigError) as caught:
+        tables.load_all(tmp_path)
+    assert len(caught.value.faults) == 3
+
+
+@pytest.mark.parametrize("table", tables.load_all(folders.experiments()), ids=lambda table: table.name)
+def test_printed_gains_are_differences_of_printed_numbers(table: tables.Table) -> None:
+    for cell in table.cells.values():
+        if cell.gain is not None and cell.gain_over is not None:
+            gain = table.cells[cell.gain_over, cell.column].printed - cell.printed
+            sign = 1 if cell.measure.better == "lower" else -1
+            assert sign * gain == pytest.approx(cell.gain, abs=1e-6), cell.id
+
+
+def test_table_2_is_complete_and_orders_as_the_paper_says() -> None:
+    table = tables.load(folders.experiments() / "table02.yaml")
+    assert sum(cell.gain is not None for cell in table.cells.values()) == 16
+    for column in table.columns:
+        for metric in ("top1", "top5"):
+            none, single, multi = (table.cells[f"{row}_{metric}", column.key].printed for row in "abc")
+            assert none > single > multi
+        for row in "abc":
+            assert table.cells[f"{row}_top1", column.key].printed > table.cells[f"{row}_top5", column.key].printed
+
+
+def test_table_3_full_image_beats_the_crop_and_ten_views_beat_one() -> None:
+    ten = tables.load(folders.experiments() / "table02.yaml")
+    one = tables.load(folders.experiments() / "table03.yaml")
+    best = {cell.job: cell.printed for cell in ten.cells.values() if cell.metric == "top1_error"}
+    crop = {cell.job: cell.printed for cell in one.cells.values() if cell.metric == "crop_top1_error"}
+    full = {cell.job: cell.printed for cell in one.cells.values() if cell.metric == "full_top1_error"}
+    assert len(crop) == len(full) == 4
+    assert all(best[job] < full[job] < crop[job] for job in crop)
