@@ -19,37 +19,34 @@ from spprepro.data.strokes import HOLE, Figure, Points, Rng, limb, oval
 
 SHORT_SIDE = (200, 420)  # pixels
 ASPECT = (0.5, 2.0)  # width / height, uniform in its logarithm
-SCALE = (0.2, 0.9)  # longest extent of an object over the short side of the picture
-SCALE_SHAPE = (2.6, 1.3)  # beta distribution over SCALE: mean 0.67, a tail of small objects
-VOC_SCALE_SHAPE = (1.5, 1.5)  # the same where one to four objects share a picture: mean 0.55
-CENTRE_PULL = 3.0  # beta(c, c) over the places where an object fits: 1 is anywhere, large is the centre
-VOC_CENTRE_PULL = 1.2
-CENTRED_SCALE, CENTRED_PULL = (0.55, 0.9), 12.0  # the same for Caltech-101's single objects
-CUT_CHANCE, CUT_DEPTH = 0.2, 0.35  # how often an object sticks out of the picture, and by which share at most
-TURN, SHEAR, STRETCH = 20.0, 0.15, 0.15  # degrees; shear; logarithm of the stretch: each drawn from [-x, x]
-CONTRAST = (60.0, 190.0)  # distance of an object's main colour from the mean background, in grey levels
-TONE_CONTRAST = (60.0, 160.0)  # distance of its two other colours from the main one
-TEXTURE = (0.0, 0.35)  # strength of the texture inside an object
-BACKGROUND_CONTRAST = (15.0, 110.0)  # distance between the two colours of the background
-CLUTTER = (2, 7)  # loose fragments behind the objects
-CLUTTER_SIZE = (0.08, 0.45)  # their extent over the short side
-OCCLUSION_CHANCE, OCCLUDER_SIZE = (
-    0.2,
-    (0.2, 0.5),
-)  # a fragment before the object; its extent over the object's
-DISTRACTOR_CHANCE, DISTRACTOR_SIZE = (
-    0.12,
-    (0.25, 0.5),
-)  # a smaller object of another class behind; over the main one's
-BLUR_CHANCE, BLUR = 0.25, (0.6, 1.6)  # standard deviation in pixels
-SHADOW_CHANCE = 0.3
-NOISE = (0.0, 12.0)  # standard deviation in grey levels
 
-DIFFICULT_VISIBLE, DIFFICULT_EXTENT = (
-    0.4,
-    0.22,
-)  # below this visible share, or extent over the short side: `difficult`
-HIDDEN_VISIBLE = 0.15  # objects that show less than this are not annotated
+SCALE = (0.2, 0.9)  # longest extent of an object over the short side of the picture
+SCALE_SHAPE = (3.5, 1.2)  # beta distribution over SCALE: mean 0.72, a tail of small objects
+CENTRE_PULL = 5.0  # beta(c, c) over the places where an object fits: 1 is anywhere, large is the centre
+VOC_SCALE_SHAPE, VOC_CENTRE_PULL = (1.5, 1.5), 1.2  # the same where one to four objects share a picture
+CENTRED_SCALE, CENTRED_PULL = (0.55, 0.9), 12.0  # the same for Caltech-101's single objects, uniform over the scale
+CUT_CHANCE, CUT_DEPTH = 0.2, 0.35  # how often an object sticks out of the picture, and by which share at most
+TURN, SHEAR, STRETCH = 12.0, 0.12, 0.12  # degrees; shear; logarithm of the stretch: each drawn from [-x, x]
+
+CONTRAST = (90.0, 220.0)  # distance of an object's main colour from the mean background, in grey levels
+LIGHT, DARK = (0.35, 0.8), (0.5, 0.9)  # how far its second colour goes to white, its third to black
+TINT = 30.0  # standard deviation of what is added to the channels of these two, in grey levels
+TEXTURE = (0.0, 0.35)  # strength of the texture inside an object
+BACKGROUND_LEVEL = (50.0, 150.0)  # of each channel, before greying; on dark grounds most objects are lighter
+BACKGROUND_GREY = 0.5  # how far the background's colour is pulled to grey
+BACKGROUND_CONTRAST = (10.0, 70.0)  # distance between the two colours of the background
+
+CLUTTER, CLUTTER_SIZE = (1, 5), (0.08, 0.35)  # loose fragments behind; their extent over the short side
+CLUTTER_CONTRAST = (30.0, 130.0)  # distance of a fragment's main colour from the background
+OCCLUSION_CHANCE, OCCLUDER_SIZE = 0.15, (0.2, 0.5)  # a fragment in front; its extent over the object's
+DISTRACTOR_CHANCE, DISTRACTOR_SIZE = 0.12, (0.25, 0.5)  # another object behind; its extent over the main one's
+SHADOW_CHANCE = 0.3
+BLUR_CHANCE, BLUR = 0.25, (0.6, 1.6)  # standard deviation in pixels
+NOISE = (0.0, 10.0)  # standard deviation in grey levels
+
+DIFFICULT_VISIBLE = 0.4  # `difficult`: less than this share of the object is visible,
+DIFFICULT_EXTENT = 0.22  # or its box is smaller than this over the short side
+HIDDEN_VISIBLE = 0.15  # objects that show less than this share are not annotated
 BANK_SIDE = 880  # textures cover the largest picture, 840 pixels
 TONES = (50, 128, 206)  # places of the three colours in an object's palette
 
@@ -127,9 +124,11 @@ def _palette(colours: Sequence[Points], places: Sequence[int]) -> Picture:
     return np.stack(runs, axis=1).astype(np.uint8)[:, None, :]
 
 
-def _object_palette(background: Points, rng: Rng) -> Picture:
-    main = _away(background, CONTRAST, rng)
-    return _palette([main, _away(main, TONE_CONTRAST, rng), _away(main, TONE_CONTRAST, rng)], TONES)
+def _object_palette(background: Points, rng: Rng, contrast: tuple[float, float] = CONTRAST) -> Picture:
+    main = _away(background, contrast, rng)
+    light = main + (255 - main) * rng.uniform(*LIGHT) + rng.normal(0, TINT, 3)
+    dark = main * (1 - rng.uniform(*DARK)) + rng.normal(0, TINT, 3)
+    return _palette([main, *np.clip((light, dark), 0, 255)], TONES)
 
 
 def _pose(figure: Figure, extent: float, rng: Rng, turn: float = TURN) -> Figure:
@@ -217,8 +216,8 @@ def _canvas(rng: Rng) -> tuple[Picture, Points]:
     short, ratio = int(rng.integers(SHORT_SIDE[0], SHORT_SIDE[1] + 1)), np.exp(rng.uniform(*np.log(ASPECT)))
     long = int(short * max(ratio, 1 / ratio))
     height, width = (short, long) if ratio > 1 else (long, short)
-    first = rng.uniform(20, 235, 3)
-    first += (first.mean() - first) * 0.4  # a little greyer, as the world is
+    first = rng.uniform(*BACKGROUND_LEVEL, 3)
+    first += (first.mean() - first) * BACKGROUND_GREY
     second = _away(first, BACKGROUND_CONTRAST, rng)
     texture = _texture(height, width, rng)
     picture = np.asarray(cv2.applyColorMap(texture, _palette([first, second], (70, 186))), np.uint8)
@@ -226,7 +225,7 @@ def _canvas(rng: Rng) -> tuple[Picture, Points]:
     for _ in range(rng.integers(CLUTTER[0], CLUTTER[1] + 1)):
         piece = _pose(_fragment(rng), short * rng.uniform(*CLUTTER_SIZE), rng, turn=180)
         x, y = rng.uniform(-0.1, 1.0, 2) * (width, height)
-        _stamp(picture, _shift(piece, x, y), _object_palette(middle, rng), rng)
+        _stamp(picture, _shift(piece, x, y), _object_palette(middle, rng, CLUTTER_CONTRAST), rng)
     return picture, middle
 
 

@@ -1,0 +1,125 @@
+"""Images per second of the training loader against the usual recipe: ImageFolder, PIL, torchvision's transforms.
+
+Both end with a float batch on the device of training that a network could take, so the time of ours includes what the
+loader leaves to the device: flip, mean and colour.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision import datasets, transforms
+
+from spprepro.bench.result import Measurement, Side, finish, now, synchronise, training_device
+from spprepro.classify.train import ImageData
+from spprepro.config import Config
+from spprepro.data.augment import prepare_training
+from spprepro.data.imagenet import Survey
+from spprepro.data.prepare import prepare
+from spprepro.training.cpu import tune_cpu
+
+REQUIRED = 3.0  # times the peer
+IMAGES, ROUNDS = 1024, 5  # timed in each round of each side, at least
+
+Epoch = Callable[[int], Iterator[Tensor]]  # number of the epoch -> its batches, (N, 3, crop, crop) float
+
+
+def measure(config: Config) -> None:
+    """Ours and the peer in turn, with the same files, batch size and number of workers; leaves the record."""
+    started = now()
+    tune_cpu(config.trainer.threads)
+    batch, workers = config.training.batch, config.data.workers
+    warm = 2 + workers  # batches until every worker runs
+    images, rounds = (batch, 2) if config.tier == "smoke" else (IMAGES, ROUNDS)
+    timed = max(-(-images // batch), 4 * workers)
+    print(f"preparing data={config.data.name} ...", file=sys.stderr)
+    survey = resampled(prepare(config.data), (warm + timed) * batch)
+    device = training_device(config)
+    sides, rates = (_ours(config, survey, device), _peer(config, survey, device)), ([], [])  # type: ignore[var-annotated]
+    for number in range(rounds + 1):
+        for epoch, values in zip(sides, rates, strict=True):
+            rate = _rate(epoch(number), warm, device)
+            if number:  # the first round brings the files into memory
+                values.append(rate)
+    finish(
+        Measurement(
+            name="input_pipeline",
+            ours=Side("this loader, then flip, mean and colour on the device", rates[0]),
+            peer=Side("ImageFolder (PIL), torchvision transforms, DataLoader", rates[1]),
+            unit="images/s",
+            sign=">=",
+            limit=REQUIRED,
+            amount={"images": rounds * timed * batch},
+            settings={"data": survey.root.name, "crops": config.data.crops, "crop": config.data.crop, "batch": batch},
+            started=started,
+        ),
+        config,
+    )
+
+
+def resampled(survey: Survey, count: int) -> Survey:
+    """`count` training images: drawn from a larger set, or all of a smaller one several times."""
+    order = np.random.default_rng(0).permutation(len(survey.train))
+    return replace(survey, train=[survey.train[index] for index in np.resize(order, count)])
+
+
+def _ours(config: Config, survey: Survey, device: torch.device) -> Epoch:
+    single = replace(config.training, mode="singlesize", sizes=[config.data.crop])  # the peer knows one size only
+    loader = ImageData(replace(config, training=single), survey).train_dataloader()
+    mean, directions = torch.from_numpy(survey.mean).to(device), torch.from_numpy(survey.colour).to(device)
+
+    def epoch(number: int) -> Iterator[Tensor]:
+        loader.batch_sampler.set_epoch(number)
+        for batch in loader:
+            on = batch.to(device, non_blocking=True)
+            yield prepare_training(on.images, on.flip, on.colour, on.size, mean=mean, directions=directions)
+
+    return epoch
+
+
+def _peer(config: Config, survey: Survey, device: torch.device) -> Epoch:
+    recipe = transforms.Compose(
+        [
+            transforms.Resize(config.data.min_side),
+            transforms.RandomCrop(config.data.crop),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]),
+        ]
+    )
+    folder = datasets.ImageFolder(str(survey.root / "train"), recipe)
+    folder.samples = [(str(survey.root / image.path), image.label) for image in survey.train]
+    workers = config.data.workers
+    loader: Iterable[tuple[Tensor, Tensor]] = DataLoader(
+        folder,
+        config.training.batch,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,  # as ours: their start is in neither side's time
+        pin_memory=device.type == "cuda",
+    )
+
+    def epoch(number: int) -> Iterator[Tensor]:
+        for images, _ in loader:
+            yield images.to(device, non_blocking=True)
+
+    return epoch
+
+
+def _rate(batches: Iterator[Tensor], warm: int, device: torch.device) -> float:
+    """Images per second after the first `warm` batches, to the end: workers left busy would disturb the other side."""
+    count, since = 0, perf_counter()
+    for number, images in enumerate(batches, 1):
+        if number == warm:
+            synchronise(device)
+            count, since = 0, perf_counter()
+        else:
+            count += len(images)
+    synchronise(device)
+    return count / (perf_counter() - since)

@@ -1,0 +1,137 @@
+"""What a measurement leaves: a short table on the terminal and results_dir/bench/<name>.json."""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import torch
+
+from spprepro import records
+from spprepro.config import Config
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two that were measured: what it is, and its value in each round."""
+
+    what: str
+    values: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Two sides measured in turn in one run; the ratio ours / peer of each round is to be `sign` `limit`.
+
+    amount: {"images": n} or {"steps": n}, of each side in all its timed rounds; settings: what the values depend on
+    beside the machine.
+    """
+
+    name: str
+    ours: Side
+    peer: Side
+    unit: str
+    sign: Literal[">=", "<="]
+    limit: float
+    amount: dict[str, int]
+    settings: dict[str, Any]
+    started: str
+
+    @property
+    def ratios(self) -> list[float]:
+        return [ours / peer for ours, peer in zip(self.ours.values, self.peer.values, strict=True)]
+
+    @property
+    def met(self) -> bool:
+        ratio = median(self.ratios)
+        return ratio >= self.limit if self.sign == ">=" else ratio <= self.limit
+
+
+def now() -> str:
+    """The time as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def training_device(config: Config) -> torch.device:
+    """Where the network runs."""
+    return torch.device("cuda" if config.trainer.accelerator == "gpu" else "cpu")
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for the device, so that the clock tells its time and not that of the calls."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def finish(measurement: Measurement, config: Config) -> Path:
+    """Write the record, print the table; returns the record's path."""
+    record = _record(measurement, config)
+    path = Path(config.results_dir) / "bench" / f"{measurement.name}.json"
+    _write(path, record)
+    print(_table(measurement, record))
+    print(f"record: {path}")
+    return path
+
+
+def _record(m: Measurement, config: Config) -> dict[str, Any]:
+    gpu = config.trainer.accelerator == "gpu"
+    return {
+        "name": m.name,
+        "ours": median(m.ours.values),
+        "peer": median(m.peer.values),
+        "unit": m.unit,
+        "ratio": median(m.ratios),
+        "ratio_min": min(m.ratios),
+        "ratio_max": max(m.ratios),
+        "requirement": f"{m.sign} {m.limit}",
+        "met": m.met,
+        **m.amount,
+        "rounds": {"ours": asdict(m.ours), "peer": asdict(m.peer)},
+        "settings": m.settings,
+        "workers": config.data.workers,
+        "threads": torch.get_num_threads(),
+        "cpu_count": os.cpu_count(),
+        "device": torch.cuda.get_device_name() if gpu else f"cpu x {os.cpu_count()}",
+        "versions": {**records.versions(), "pillow": metadata.version("pillow")},
+        "git": records.git_state(Path(__file__).parents[1]),
+        "command": shlex.join(["python", "-m", "spprepro", *(text.removeprefix("++") for text in sys.argv[1:])]),
+        "started": m.started,
+    }
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    """The file is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as out:
+            out.write(json.dumps(record, indent=2, allow_nan=False) + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _table(m: Measurement, record: dict[str, Any]) -> str:
+    amount = ", ".join(f"{count} {what}" for what, count in m.amount.items())
+    width = max(len(m.ours.what), len(m.peer.what))
+    settings = ", ".join(f"{key} {value}" for key, value in m.settings.items())
+    spread = f"{record['ratio_min']:.3f} .. {record['ratio_max']:.3f} in {len(m.ratios)} rounds"
+    verdict = "met" if m.met else "NOT met"
+    return "\n".join(
+        (
+            f"{m.name}: {amount} each on {record['device']}, {record['threads']} threads, {record['workers']} workers",
+            f"  {settings}",
+            f"  ours   {m.ours.what:<{width}}  {record['ours']:10.1f} {m.unit}",
+            f"  peer   {m.peer.what:<{width}}  {record['peer']:10.1f} {m.unit}",
+            f"  ratio  {record['ratio']:.3f} ({spread}); required {record['requirement']}: {verdict}",
+        )
+    )

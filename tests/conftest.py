@@ -1,0 +1,75 @@
+"""Shared by all tests: the reference outputs, small generated data sets, and the command line as users run it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from spprepro.data import mini
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[..., dict[str, np.ndarray]]:
+    """golden(file, *keys): arrays of a reference file; skips where the trimmed copy lacks a key."""
+    folder = Path(os.environ.get("SPPREPRO_GOLDEN") or ROOT / "tests" / "golden")
+
+    def load(name: str, *keys: str) -> dict[str, np.ndarray]:
+        path = folder / name
+        if not path.is_file():
+            pytest.skip(f"{name} is not in {folder}; set SPPREPRO_GOLDEN to the whole set")
+        with np.load(path, allow_pickle=False) as arrays:
+            missing = [key for key in keys if key not in arrays.files]
+            if missing:
+                pytest.skip(f"{name} lacks {missing[0]}; set SPPREPRO_GOLDEN to the whole set")
+            return {key: arrays[key] for key in keys or arrays.files}
+
+    return load
+
+
+def write_picture(path: Path, height: int, width: int, seed: int) -> None:
+    """A smooth random picture as a file of the type its name says."""
+    small = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A folder in ILSVRC's layout: 2 classes, 6 training and 3 test images each, of different sizes."""
+    root = tmp_path / "tree"
+    for split, count in (("train", 6), ("val", 3)):
+        for label, wnid in enumerate(("n01", "n02")):
+            for i in range(count):
+                write_picture(root / split / wnid / f"{wnid}_{i}.JPEG", 60 + 7 * i, 80 - 5 * i, seed=100 * label + i)
+    return root
+
+
+@pytest.fixture(scope="session")
+def smoke_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SPPREPRO_DATA with the generated set that tier=smoke asks for."""
+    home = tmp_path_factory.mktemp("data")
+    amounts = mini.Amounts(imagenet_train=40, imagenet_val=20)
+    mini.generate(home / "mini-seed0-40-20", part="imagenet", seed=0, amounts=amounts)
+    return home
+
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def cli(smoke_data: Path, tmp_path: Path) -> Cli:
+    """cli("key=value", ...): python -m spprepro in an empty folder; results go to tmp_path/results."""
+
+    def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "spprepro", *arguments]
+        surroundings = {**os.environ, "SPPREPRO_DATA": str(smoke_data), **(env or {})}
+        return subprocess.run(command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, timeout=300)
+
+    return run
