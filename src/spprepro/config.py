@@ -237,8 +237,8 @@ def _network_faults(c: Config) -> Iterator[str]:
     if t.mode == "randomsize" and t.sizes != sorted(t.sizes):
         yield f"training.sizes: {t.sizes} must be the lowest and the highest size"
     if (t.mode == "nospp") != (not levels):
-        side = "pyramid=none" if t.mode == "nospp" else "a pyramid such as pyramid=p6321"
-        yield f"pyramid.levels: {levels} does not go with training.mode={t.mode}, which needs {side}"
+        wanted = "pyramid=none" if t.mode == "nospp" else "a pyramid such as pyramid=p6321"
+        yield f"pyramid.levels: {levels} does not go with training.mode={t.mode}, which needs {wanted}"
     if not levels and t.sizes and t.sizes != [c.data.crop]:
         yield f"training.sizes: {t.sizes}; a network without SPP takes data.crop={c.data.crop} only"
     if len(set(levels)) != len(levels) or any(level < 1 for level in levels):

@@ -4,7 +4,6 @@ import fcntl
 import os
 import shlex
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -67,7 +66,7 @@ def run(config: Config) -> Path:
 
 
 def _train(config: Config, folder: Path) -> None:
-    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    started = datetime.now(UTC).isoformat(timespec="seconds")
     _save_config(config, folder)
     from spprepro.training.cpu import tune_cpu  # torch from here on
 
@@ -99,8 +98,10 @@ def _train(config: Config, folder: Path) -> None:
         "test": len(survey.val),
         "classes": len(survey.classes),
         "crops": config.data.crops,
+        "train_s": round(outcome.train_s, 1),
+        "test_s": round(outcome.test_s, 1),
     }
-    _write_record(config, folder, metrics, data, started, time.monotonic() - clock)
+    _write_record(config, folder, metrics, data, started, outcome.train_s + outcome.test_s)
 
 
 def _write_record(

@@ -81,7 +81,8 @@ def test_resizing_is_pils_to_one_grey_level(pixels):
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"), [((375, 500), (256, 341)), ((500, 375), (341, 256)), ((256, 256), (256, 256)), ((2, 3), (256, 384))]
+    ("given", "expected"),
+    [((375, 500), (256, 341)), ((500, 375), (341, 256)), ((256, 256), (256, 256)), ((2, 3), (256, 384))],
 )
 def test_short_side_becomes_256(given, expected):
     assert short_side_size(*given, 256) == expected

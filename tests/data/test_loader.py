@@ -31,7 +31,8 @@ def epoch(loader, number):
 
 def same(a, b):
     return len(a) == len(b) and all(
-        x.size == y.size and all(torch.equal(getattr(x, k), getattr(y, k)) for k in ("images", "labels", "index", "flip", "colour"))
+        x.size == y.size
+        and all(torch.equal(getattr(x, k), getattr(y, k)) for k in ("images", "labels", "index", "flip", "colour"))
         for x, y in zip(a, b, strict=True)
     )
 
@@ -74,7 +75,9 @@ def test_loader_goes_on_where_its_state_says(found):
 
 def test_ranks_share_each_batch():
     def keys(rank, world):
-        return [key for batch in EpochBatches(20, 4, seed=0, size_of=alternating, rank=rank, world=world) for key in batch]
+        return [
+            key for batch in EpochBatches(20, 4, seed=0, size_of=alternating, rank=rank, world=world) for key in batch
+        ]
 
     assert sorted(keys(0, 2) + keys(1, 2)) == sorted(keys(0, 1))
 

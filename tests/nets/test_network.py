@@ -105,7 +105,18 @@ def test_released_initialisation():
     backbone = zf5().scaled(1 / 4)
     network = Network(backbone, levels=LEVELS, classes=5)
     initialise(network, backbone, method="gaussian", std=0.01, seed=0)
-    biases = {name.split(".")[1]: p.detach().unique().tolist() for name, p in network.named_parameters() if "bias" in name}
-    expected = {"conv1": [0], "conv2": [1], "conv3": [0], "conv4": [1], "conv5": [1], "fc6": [1], "fc7": [1], "fc8": [0]}
+    biases = {
+        name.split(".")[1]: p.detach().unique().tolist() for name, p in network.named_parameters() if "bias" in name
+    }
+    expected = {
+        "conv1": [0],
+        "conv2": [1],
+        "conv3": [0],
+        "conv4": [1],
+        "conv5": [1],
+        "fc6": [1],
+        "fc7": [1],
+        "fc8": [0],
+    }
     assert biases == expected
     assert float(network.head.fc6.weight.detach().std()) == pytest.approx(0.01, rel=0.02)

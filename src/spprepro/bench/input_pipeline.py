@@ -4,6 +4,7 @@ Both end with a float batch on the device of training that a network could take,
 loader leaves to the device: flip, mean and colour.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -32,7 +33,8 @@ Epoch = Callable[[int], Iterator[Tensor]]  # number of the epoch -> its batches,
 def measure(config: Config) -> None:
     """Ours and the peer in turn, with the same files, batch size and number of workers; leaves the record."""
     started = now()
-    tune_cpu(config.trainer.threads)
+    cores = os.cpu_count() or 1
+    tune_cpu(config.trainer.threads or max(1, cores - config.data.workers))  # the workers have the other cores
     batch, workers = config.training.batch, config.data.workers
     warm = 2 + workers  # batches until every worker runs
     images, rounds = (batch, 2) if config.tier == "smoke" else (IMAGES, ROUNDS)
@@ -40,17 +42,14 @@ def measure(config: Config) -> None:
     print(f"preparing data={config.data.name} ...", file=sys.stderr)
     survey = resampled(prepare(config.data), (warm + timed) * batch)
     device = training_device(config)
-    sides, rates = (_ours(config, survey, device), _peer(config, survey, device)), ([], [])  # type: ignore[var-annotated]
-    for number in range(rounds + 1):
-        for epoch, values in zip(sides, rates, strict=True):
-            rate = _rate(epoch(number), warm, device)
-            if number:  # the first round brings the files into memory
-                values.append(rate)
+    ours, peer = _ours(config, survey, device), _peer(config, survey, device)
+    rates = [(_rate(ours(number), warm, device), _rate(peer(number), warm, device)) for number in range(rounds + 1)]
+    del rates[0]  # brings the files into memory
     finish(
         Measurement(
             name="input_pipeline",
-            ours=Side("this loader, then flip, mean and colour on the device", rates[0]),
-            peer=Side("ImageFolder (PIL), torchvision transforms, DataLoader", rates[1]),
+            ours=Side("this loader, then flip, mean and colour on the device", [rate for rate, _ in rates]),
+            peer=Side("ImageFolder (PIL), torchvision transforms, DataLoader", [rate for _, rate in rates]),
             unit="images/s",
             sign=">=",
             limit=REQUIRED,

@@ -9,12 +9,12 @@ import logging
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
 from spprepro.bench.result import Measurement, Side, finish, now, synchronise, training_device
+from spprepro.classify.module import Classifier
 from spprepro.classify.monitor import Monitor
 from spprepro.classify.train import ImageData, build_classifier, build_trainer
 from spprepro.config import Config
@@ -34,7 +35,7 @@ from spprepro.training.cpu import tune_cpu
 
 ALLOWED = 1.05  # times the bare loop
 BATCHES = 4  # decoded beforehand and served again and again
-STEPS, ROUNDS = 10, 8  # ten steps a round: what Lightning does every tenth step only (logging) is in each
+STEPS, ROUNDS = 10, 12  # ten steps a round: what Lightning does every tenth step only (logging) is in each
 
 
 class BareSteps(pl.Callback):
@@ -110,8 +111,12 @@ def _seconds(
     count = warm + timed
     loader = DataLoader([batches[i % len(batches)] for i in range(count)], batch_size=None, collate_fn=whole)  # type: ignore[arg-type,var-annotated]
     device = training_device(config)
-    bare = BareSteps(_bare_steps(config, survey, loader, device), device, warm)
-    snapshots = Snapshots(scratch / "checkpoints", every=count + 1, identity={})  # hooks only; saves after the last step
+    bare = BareSteps(
+        bare_steps(build_classifier(config, survey), loader, config.trainer.precision, device), device, warm
+    )
+    snapshots = Snapshots(
+        scratch / "checkpoints", every=count + 1, identity={}
+    )  # hooks only; saves after the last step
     once = replace(config, training=replace(config.training, epochs=1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Lightning has to say about loaders made for this measurement
@@ -120,13 +125,13 @@ def _seconds(
     return bare.lightning, bare.bare
 
 
-def _bare_steps(
-    config: Config, survey: Survey, loader: DataLoader[Batch], device: torch.device
+def bare_steps(
+    module: Classifier, loader: Iterable[Batch], precision: Literal["fp32", "bf16"], device: torch.device
 ) -> Callable[[], None]:
-    """A function that takes one step of what anyone would write without Lightning: same network, loss and optimiser."""
-    module = build_classifier(config, survey).to(device).train()
+    """A function that takes one step as one would write it without Lightning: same network, loss and optimiser."""
+    module.to(device).train()
     optimizer = module.configure_optimizers()
-    bf16 = config.trainer.precision == "bf16"
+    bf16 = precision == "bf16"
     data = iter(loader)
 
     def step() -> None:
@@ -144,7 +149,7 @@ def _bare_steps(
             )
             loss = F.cross_entropy(module.network(x).float(), batch.labels)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return step

@@ -33,7 +33,7 @@ from spprepro.data.loader import (
 from spprepro.nets.network import Network, initialise
 from spprepro.training.checkpoint import AtomicCheckpointIO, Snapshots, newest, refuse_other
 
-TEST_BATCH = 32
+TEST_BATCH = 8  # ten views each: 80 pictures through the network together
 LOOK = 512  # test images behind the error curve during training
 
 
@@ -140,13 +140,12 @@ def train_and_test(config: Config, survey: Survey, folder: Path) -> Outcome:
         refuse_other(checkpoint, snapshots.identity)
     step = int(checkpoint.name.removeprefix("step-").split(".")[0]) if checkpoint else None
     trainer = build_trainer(config, folder, [snapshots, Monitor(survey.classes)], step)
-    started = time.monotonic()
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    trained = time.monotonic()
+    train_s, tested = snapshots.elapsed, time.monotonic()
     trainer.test(module, datamodule=data, verbose=False)
     index, scores = module.gathered_scores()
     check_complete(index, len(survey.val))
-    return Outcome(scores, trained - started, time.monotonic() - trained)
+    return Outcome(scores, train_s, time.monotonic() - tested)
 
 
 def _identity(config: Config, survey: Survey) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import hashlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -109,13 +110,21 @@ class Snapshots(Checkpoint):
         self.saved_rng: dict[str, Any] | None = None
         self.stop: int | None = None
         self.handlers: dict[int, Any] = {}
+        self.started, self.before = time.monotonic(), 0.0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training so far, those before a resume included."""
+        return self.before + time.monotonic() - self.started
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["identity"] = self.identity
+        checkpoint["elapsed"] = self.elapsed
         checkpoint["rng"] = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
 
     def on_load_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         self.saved_rng = checkpoint["rng"]
+        self.before, self.started = checkpoint["elapsed"], time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):

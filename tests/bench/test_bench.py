@@ -1,0 +1,104 @@
+"""The speed measurements: both run through the command line and leave their record; both sides do the same work."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch.utils.data import DataLoader
+
+from spprepro.bench.input_pipeline import resampled
+from spprepro.bench.result import Measurement, Side, finish
+from spprepro.bench.train_loop import BareSteps, bare_steps
+from spprepro.classify.train import ImageData, build_classifier, build_trainer
+from spprepro.config import Config, check
+from spprepro.data.loader import whole
+from spprepro.data.prepare import prepare
+from spprepro.folders import conf
+
+KEYS = {
+    "name", "ours", "peer", "unit", "ratio", "ratio_min", "ratio_max", "requirement", "met", "workers", "threads",
+    "cpu_count", "device", "versions", "git", "command", "started",
+}  # fmt: skip
+
+
+def smoke(*overrides: str) -> Config:
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf())):
+        raw: Any = OmegaConf.to_container(hydra.compose("config", overrides=["tier=smoke", *overrides]), resolve=True)
+    return check(raw)
+
+
+@pytest.mark.parametrize(
+    ("bench", "amount", "unit", "limit"),
+    [("input_pipeline", "images", "images/s", ">= 3.0"), ("train_loop", "steps", "ms/step", "<= 1.05")],
+)
+def test_command_leaves_a_whole_record(
+    cli: Callable[..., Any], tmp_path: Path, bench: str, amount: str, unit: str, limit: str
+) -> None:
+    done = cli("task=bench", f"bench={bench}", "tier=smoke", "data.workers=1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"record: results/bench/{bench}.json"
+    assert [path.name for path in (tmp_path / "results" / "bench").iterdir()] == [f"{bench}.json"]
+    record = json.loads((tmp_path / "results" / "bench" / f"{bench}.json").read_text())
+    assert record.keys() >= KEYS | {amount}
+    assert (record["name"], record["unit"], record["requirement"]) == (bench, unit, limit)
+    assert record["ours"] > 0 and record["peer"] > 0 and record[amount] > 0 and record["workers"] == 1
+    assert record["ratio_min"] <= record["ratio"] <= record["ratio_max"]
+    assert record["met"] == (record["ratio"] >= 3 if bench == "input_pipeline" else record["ratio"] <= 1.05)
+    assert record["command"] == f"python -m spprepro task=bench bench={bench} tier=smoke data.workers=1"
+    assert f"required {limit}: {'met' if record['met'] else 'NOT met'}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("sign", "limit", "ours", "met"),
+    [(">=", 3.0, [6.0, 5.9, 9.0], True), (">=", 3.0, [5.9, 5.9, 9.0], False), ("<=", 1.05, [2.1, 2.0, 9.0], True)],
+)
+def test_verdict_is_that_of_the_median_ratio(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sign: Any, limit: float, ours: list[float], met: bool
+) -> None:
+    measurement = Measurement(
+        name="speed",
+        ours=Side("ours", ours),
+        peer=Side("theirs", [2.0, 2.0, 2.0]),
+        unit="m/s",
+        sign=sign,
+        limit=limit,
+        amount={"steps": 3},
+        settings={},
+        started="now",
+    )
+    record = json.loads(finish(measurement, replace(smoke(), results_dir=str(tmp_path))).read_text())
+    assert record["met"] is met
+    assert record["ratio"] == sorted(ours)[1] / 2 and record["ratio_max"] == 4.5
+    assert ("NOT met" in capsys.readouterr().out) is not met
+
+
+def test_both_pipelines_get_as_many_images_as_asked(smoke_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPPREPRO_DATA", str(smoke_data))
+    survey = prepare(smoke().data)
+    few, many = resampled(survey, 10).train, resampled(survey, 100).train
+    assert len(set(few)) == len(few) == 10 and len(many) == 100
+    assert set(few) < set(many) == set(survey.train)
+
+
+@pytest.mark.filterwarnings("ignore")  # what Lightning says about three steps without validation
+def test_bare_steps_learn_what_lightning_learns(
+    smoke_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without dropout both end with the same weights, so both loops did the same work."""
+    monkeypatch.setenv("SPPREPRO_DATA", str(smoke_data))
+    config = smoke("training.dropout=0", "training.epochs=1", "training=singlesize", "trainer.deterministic=false")
+    survey = prepare(config.data)
+    batches = list(ImageData(config, survey).train_dataloader())[:3]
+    loader: Any = DataLoader(batches, batch_size=None, collate_fn=whole)  # type: ignore[arg-type]
+    bare, ours, untouched = (build_classifier(config, survey) for _ in range(3))
+    steps = BareSteps(bare_steps(bare, loader, "fp32", torch.device("cpu")), torch.device("cpu"), warm=1)
+    build_trainer(config, tmp_path, [steps], None).fit(ours, train_dataloaders=loader)
+    assert len(steps.lightning) == len(steps.bare) == 2 and min(steps.lightning + steps.bare) > 0
+    weights = zip(bare.parameters(), ours.parameters(), untouched.parameters(), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-6) and not torch.equal(b, c) for a, b, c in weights)
