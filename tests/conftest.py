@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from spprepro.data import mini
+from spprepro.data.layouts import VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -56,7 +57,7 @@ def smoke_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SPPREPRO_DATA with the generated set that tier=smoke asks for."""
     home = tmp_path_factory.mktemp("data")
     amounts = mini.Amounts(imagenet_train=40, imagenet_val=20)
-    mini.generate(home / "mini-seed0-40-20", part="imagenet", seed=0, amounts=amounts)
+    mini.generate(home / f"mini-v{VERSION}-seed0-40-20", part="imagenet", seed=0, amounts=amounts)
     return home
 
 

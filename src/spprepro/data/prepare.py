@@ -6,6 +6,7 @@ from pathlib import Path
 from spprepro.config import Data
 from spprepro.data import mini
 from spprepro.data.imagenet import Survey, survey
+from spprepro.data.layouts import VERSION
 from spprepro.errors import DataError
 from spprepro.folders import data_home
 
@@ -13,11 +14,11 @@ Progress = Callable[[str, int, int], None]  # what is going on, done, of how man
 
 
 def root_of(data: Data) -> Path:
-    """The folder of the set: data.root, else (data=mini) one for each seed and size of the generated set."""
+    """The folder of the set: data.root, else (data=mini) one for each version, seed and size of it."""
     if data.root:
         return Path(data.root).expanduser()
     amounts = data.amounts
-    return data_home() / f"mini-seed{data.seed}-{amounts.imagenet_train}-{amounts.imagenet_val}"
+    return data_home() / f"mini-v{VERSION}-seed{data.seed}-{amounts.imagenet_train}-{amounts.imagenet_val}"
 
 
 def prepare(data: Data, progress: Progress | None = None) -> Survey:
