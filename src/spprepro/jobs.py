@@ -66,7 +66,7 @@ def run(config: Config) -> Path:
 
 
 def _train(config: Config, folder: Path) -> None:
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    started, git = datetime.now(UTC).isoformat(timespec="seconds"), records.git_state(Path(__file__).parent)
     _save_config(config, folder)
     from spprepro.training.cpu import tune_cpu  # torch from here on
 
@@ -101,7 +101,7 @@ def _train(config: Config, folder: Path) -> None:
         "train_s": round(outcome.train_s, 1),
         "test_s": round(outcome.test_s, 1),
     }
-    _write_record(config, folder, metrics, data, started, outcome.train_s + outcome.test_s)
+    _write_record(config, folder, metrics, data, git, started, outcome.train_s + outcome.test_s)
 
 
 def _write_record(
@@ -125,7 +125,7 @@ def _write_record(
         metrics=metrics,
         needs=[],
         config_sha256=records.config_sha256(config.identity()),
-        git=records.git_state(Path(__file__).parent),
+        git=git,
         versions=records.versions(),
         data=data,
         device=device,
