@@ -109,6 +109,7 @@ def _write_record(
     folder: Path,
     metrics: dict[str, records.Metric],
     data: dict[str, Any],
+    git: dict[str, Any],
     started: str,
     wall_s: float,
 ) -> None:
