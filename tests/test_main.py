@@ -1,0 +1,105 @@
+"""The command line as users meet it: speed of the answers, exit codes, every experiment of conf/."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from spprepro import folders, records
+
+EXPERIMENTS = sorted(path.stem for path in (folders.conf() / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["task=validate", "experiment=table1_zf5_multisize"]])
+def test_help_and_validation_answer_within_two_seconds(cli, arguments):
+    cli(*arguments)  # the first start compiles bytecode
+    taken = []
+    for _ in range(3):
+        started = time.monotonic()
+        done = cli(*arguments)
+        taken.append(time.monotonic() - started)
+        assert done.returncode == 0, done.stderr
+    assert min(taken) < 2
+
+
+def test_validation_loads_no_torch(cli):
+    done = cli("task=validate", env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert done.returncode == 0
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "hydra" in imported and "torch" not in imported
+
+
+def test_all_faults_at_once_exit_2_and_no_traceback(cli):
+    done = cli("trainig.lr=1", "+training.foo=2", "backbone=zf6", "seed=x", "training.epochs=-1")
+    assert done.returncode == 2
+    keys = [line.split(":")[1].strip() for line in done.stderr.splitlines()]
+    assert sorted(keys) == ["backbone", "seed", "training.foo", "trainig"] or set(keys) >= {
+        "backbone",
+        "seed",
+        "trainig",
+    }
+    assert "choose one of zf5" in done.stderr and "did you mean training?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argument", "part"),
+    [
+        ("seed=0,1", "add -m"),
+        ("training.lr=", "training.lr"),
+        ("training.sizes=[224", "cannot be read"),
+        ("experiment=tabel1", "choose one of"),
+        ("data=imagenet", "data.root"),
+    ],
+)
+def test_single_faults_say_what_to_do(cli, argument, part):
+    done = cli("task=validate", argument)
+    assert done.returncode == 2
+    assert part in done.stderr and "Traceback" not in done.stderr
+
+
+def test_wrong_data_folder_exits_2_with_its_path(cli, tmp_path):
+    done = cli("tier=smoke", "data=imagenet", "data.root=nowhere")
+    assert done.returncode == 2
+    assert "nowhere" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow  # trains and tests through Lightning in a process of its own, about 10 s each
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_runs_at_smoke(cli, tmp_path, experiment):
+    done = cli(f"experiment={experiment}", "tier=smoke")
+    assert done.returncode == 0, done.stderr
+    path = tmp_path / "results" / "smoke" / experiment / "seed0" / "record.json"
+    assert done.stdout.splitlines()[-1] == f"record: {path.relative_to(tmp_path)}"
+    record = records.read(path)
+    assert (record.status, record.experiment) == ("smoke", experiment)
+    views = {"ten", "crop"} | (set() if "nospp" in experiment else {"full"})
+    with np.load(path.parent / "predictions.npz", allow_pickle=False) as kept:
+        labels = kept["labels"]
+        assert {key for key in kept.files if key.startswith("scores__")} == {f"scores__{view}" for view in views}
+        for view, prefix in (("ten", ""), ("crop", "crop_")):
+            scores = kept[f"scores__{view}"].astype(float)
+            np.testing.assert_allclose(scores.sum(1), 1, atol=1e-2)
+            assert record.metrics[f"{prefix}top1_error"].n == len(labels) == 20
+    again = cli(f"experiment={experiment}", "tier=smoke")
+    assert again.returncode == 0 and json.loads(path.read_text())["started"] == record.started
+
+
+@pytest.mark.slow  # as above
+def test_run_folder_belongs_to_one_configuration(cli):
+    assert cli("tier=smoke", "name=mine").returncode == 0
+    done = cli("tier=smoke", "name=mine", "training.lr=0.5")
+    assert done.returncode == 2
+    assert "training.lr: 0.5 now" in done.stderr and "overwrite=true" in done.stderr
+
+
+@pytest.mark.slow  # as above
+def test_multirun_runs_each_seed(cli, tmp_path):
+    done = cli("-m", "tier=smoke", "experiment=table1_zf5_nospp", "seed=0,1", "training.epochs=1")
+    assert done.returncode == 0, done.stderr
+    found = records.find(tmp_path / "results", "smoke")
+    assert [(item.record.experiment, item.record.seed) for item in found] == [
+        ("table1_zf5_nospp", 0),
+        ("table1_zf5_nospp", 1),
+    ]
