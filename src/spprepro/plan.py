@@ -3,14 +3,16 @@
 import os
 from pathlib import Path
 
+import yaml
+
 from spprepro import records
 from spprepro.classify.sizes import size_of_epoch
-from spprepro.config import Config
+from spprepro.config import Config, check
 from spprepro.nets.geometry import forward_multiply_adds, head_inputs, head_parameters, layer_sizes
 from spprepro.nets.trunks import Backbone
 
 ILSVRC = {"train": 1_281_167, "val": 50_000, "classes": 1000}
-RATE = {"cpu": 60e9, "gpu": 10e12}  # floating-point operations a second where nothing has been measured yet
+RATE = {"cpu": 100e9, "gpu": 10e12}  # floating-point operations a second where nothing has been measured yet
 
 
 def counts(config: Config) -> dict[str, int]:
@@ -64,14 +66,18 @@ def memory_bytes(config: Config, backbone: Backbone, parameters: int) -> float:
 
 
 def measured_rate(config: Config) -> tuple[float, str]:
-    """Operations a second of the newest record on the same kind of device and precision, else a stated guess."""
+    """Operations a second of the newest job here on the same kind of device and precision, else a stated guess."""
     kind, precision = config.trainer.accelerator, config.trainer.precision
-    for found in reversed(sorted(records.find(Path(config.results_dir)), key=lambda item: item.record.started)):
-        rate = found.record.data.get("operations_per_s")
-        same = found.record.device.startswith("cpu") == (kind == "cpu") and found.record.precision == precision
-        if rate and same and found.record.status == "ok":
-            return float(rate), f"measured: {found.path}"
-    return RATE[kind], "a guess: no record here yet"
+    found = [item for item in records.find(Path(config.results_dir)) if item.record.status == "ok"]
+    for path, record in sorted(found, key=lambda item: item.record.started, reverse=True):
+        if record.device.startswith("cpu") != (kind == "cpu") or record.precision != precision:
+            continue
+        done = check(yaml.safe_load((path.parent / "config.yaml").read_text()))
+        backbone, classes = done.backbone.scaled(done.width), record.data["classes"]
+        operations = training_operations(done, backbone, record.data["train"], classes)
+        operations += test_operations(done, backbone, record.data["test"], classes)
+        return operations / record.wall_s, f"measured: {path}"
+    return RATE[kind], "a guess: no record of such a device here yet"
 
 
 def plan(config: Config) -> str:

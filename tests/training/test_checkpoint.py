@@ -58,7 +58,7 @@ def test_pickled_code_is_not_run(tmp_path):
             return (print, ("owned",))
 
     torch.save({"x": Hostile()}, tmp_path / "step-00000001.ckpt")
-    with pytest.raises(Exception, match="Weights only load failed|Unsupported"):
+    with pytest.raises(Exception, match=r"Weights only load failed|Unsupported"):
         AtomicCheckpointIO().load_checkpoint(tmp_path / "step-00000001.ckpt")
 
 

@@ -119,7 +119,7 @@ def _tiers(results_dir: Path, tiers: Sequence[str] | None) -> list[tuple[str, li
     empty = [tier for tier in tiers or () if not found.get(tier)]
     if empty or not any(found.values()):
         of = f" of tier {', '.join(empty)} that can be reported" if empty else ""
-        first = "python -m spprepro experiment=table2"
+        first = "python -m spprepro experiment=table1_zf5_multisize"
         raise DataError(f"{results_dir}: no records{of}; run `{first}`, or name their folder: results_dir=DIR")
     return [(tier, have, [_sheet(t, have, tier) for t in tables]) for tier, have in found.items() if have]
 

@@ -1,0 +1,66 @@
+"""What a job would cost, before it is paid."""
+
+import shutil
+
+import pytest
+
+from spprepro.config import check
+from spprepro.plan import measured_rate, plan
+from tests.test_config import compose
+
+
+def lines(*overrides):
+    text = plan(check(compose(*overrides)))
+    return dict(line.split("  ", 1) for line in text.splitlines())
+
+
+def value(found, key):
+    return found[key].strip()
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_paper_tier_counts_imagenet():
+    found = lines("experiment=table1_zf5_multisize", "tier=paper", "data.root=nowhere")
+    assert value(found, "data") == "imagenet: 1,281,167 training and 50,000 test images"
+    assert value(found, "steps") == f"{70 * (1_281_167 // 128):,} (70 epochs of 10,009 batches of 128)"
+    # conv weights and biases of Table 1; fc6 takes 256 * 50 numbers
+    convs = 96 * 148 + 256 * 2401 + 384 * 2305 + 384 * 3457 + 256 * 3457
+    fcs = 12801 * 4096 + 4097 * 4096 + 4097 * 1000
+    assert value(found, "parameters") == f"{convs + fcs:,}"
+
+
+def test_a_folder_is_counted_without_reading_an_image(tree):
+    (tree / "train" / "n01" / "n01_0.JPEG").write_bytes(b"not decoded")
+    found = lines("data=imagenet", f"data.root={tree}", "training.batch=4", "training.epochs=3")
+    assert value(found, "data") == "imagenet: 12 training and 6 test images"
+    assert value(found, "steps").startswith("9 (3 epochs of 3")
+
+
+def test_multi_size_costs_less_than_single_size():
+    def operations(experiment):
+        return float(value(lines(f"experiment={experiment}"), "operations").split()[0])
+
+    assert operations("table1_zf5_multisize") < operations("table1_zf5_singlesize")
+
+
+def test_time_rests_on_the_newest_record(cli, tmp_path):
+    import json
+
+    config = check(compose())
+    assert measured_rate(config)[1].startswith("a guess")
+    assert cli("tier=smoke", "name=one", "training.epochs=1").returncode == 0
+    assert measured_rate(config)[1].startswith("a guess")  # a smoke record measures nothing
+    source, target = (tmp_path / "results" / tier / "one" / "seed0" for tier in ("smoke", "mini"))
+    shutil.copytree(source, target)
+    record = json.loads((target / "record.json").read_text())
+    record |= {"tier": "mini", "status": "ok", "precision": "bf16"}
+    (target / "record.json").write_text(json.dumps(record))
+    rate, where = measured_rate(config)
+    assert where.startswith("measured") and rate > 0
+    record["wall_s"] /= 2
+    (target / "record.json").write_text(json.dumps(record))
+    assert measured_rate(config)[0] == pytest.approx(2 * rate)
