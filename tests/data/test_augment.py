@@ -32,7 +32,7 @@ def test_smaller_size_is_the_same_crop_resized():
 def test_mean_is_warped_to_the_full_image():
     mean = torch.rand(3, 24, 24)
     warped = warp_mean(mean, 30, 41)
-    assert warped.shape == (3, 30, 41)
+    assert warped.shape == (1, 3, 30, 41)
     torch.testing.assert_close(warped.mean(), mean.mean(), rtol=1e-2, atol=1e-2)
     images = torch.randint(0, 256, (2, 3, 30, 41), dtype=torch.uint8)
     torch.testing.assert_close(prepare_test(images, mean), images - warped)

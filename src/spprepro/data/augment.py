@@ -6,11 +6,14 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 
-def warp_mean(mean: Float[Tensor, "3 c c"], height: int, width: int) -> Float[Tensor, "3 h w"]:
+def warp_mean(
+    mean: Float[Tensor, "3 c c"], height: int, width: int, layout: torch.memory_format = torch.contiguous_format
+) -> Float[Tensor, "1 3 h w"]:
     """The mean image warped to the input's size (Appendix A)."""
-    if mean.shape[-2:] == (height, width):
-        return mean
-    return F.interpolate(mean[None], size=(height, width), mode="bilinear", antialias=True)[0]
+    warped = mean[None]
+    if mean.shape[-2:] != (height, width):
+        warped = F.interpolate(warped, size=(height, width), mode="bilinear", antialias=True)
+    return warped.contiguous(memory_format=layout)
 
 
 def resize(images: UInt8[Tensor, "n 3 h w"], size: int) -> UInt8[Tensor, "n 3 s s"]:
@@ -40,11 +43,9 @@ def prepare_training(
     [-255, 255] times `scale`.
     """
     small = resize(images, size)
-    x = torch.empty(small.shape, dtype=torch.float32, device=small.device, memory_format=layout)
-    x.copy_(torch.where(flip[:, None, None, None], small.flip(-1), small))
-    x -= warp_mean(mean, size, size)
-    x += (colour @ directions.T)[:, :, None, None]
-    return x.mul_(scale)
+    shift = (colour @ directions.T)[:, :, None, None]
+    x = torch.where(flip[:, None, None, None], small.flip(-1), small).to(torch.float32, memory_format=layout)
+    return x.sub_(warp_mean(mean, size, size, layout)).add_(shift).mul_(scale)
 
 
 def prepare_test(
@@ -54,5 +55,5 @@ def prepare_test(
     layout: torch.memory_format = torch.channels_last,
 ) -> Float[Tensor, "n 3 h w"]:
     """uint8 views to network input: less the mean warped to their size, times `scale`."""
-    x = torch.empty(images.shape, dtype=torch.float32, device=images.device, memory_format=layout)
-    return x.copy_(images).sub_(warp_mean(mean, *images.shape[-2:])).mul_(scale)
+    x = images.to(torch.float32, memory_format=layout, copy=True)
+    return x.sub_(warp_mean(mean, images.shape[-2], images.shape[-1], layout)).mul_(scale)

@@ -39,6 +39,11 @@ class Batch:
         return Batch(**{key: v.pin_memory() for key, v in vars(self).items() if key != "size"}, size=self.size)
 
 
+def pixels_last(count: int, height: int, width: int) -> Tensor:
+    """An empty (N, 3, H, W) uint8 batch in the layout that decoders write and convolutions read, channels last."""
+    return torch.empty(count, 3, height, width, dtype=torch.uint8, memory_format=torch.channels_last)
+
+
 class TrainImages(Dataset[Batch]):
     """Crops of the training images, uint8; flip and colour are drawn here and applied on the device."""
 
@@ -60,7 +65,7 @@ class TrainImages(Dataset[Batch]):
         return len(self.paths)
 
     def __getitems__(self, keys: list[Key]) -> Batch:
-        images = torch.empty(len(keys), 3, self.crop, self.crop, dtype=torch.uint8)
+        images = pixels_last(len(keys), self.crop, self.crop)
         flips, colours = [], []
         for place, (epoch, index, _) in enumerate(keys):
             draw = np.random.default_rng((self.seed, epoch, index))
@@ -97,11 +102,13 @@ class TestImages(Dataset[Batch]):
         return len(self.paths)
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        images = [resize_short_side(decode(Path(self.root, self.paths[i])), self.min_side) for i in indices]
+        found = [resize_short_side(decode(Path(self.root, self.paths[i])), self.min_side) for i in indices]
         count = len(indices)
+        images = pixels_last(count, *found[0].shape[-2:])
+        torch.stack(found, out=images)
         labels = torch.from_numpy(self.labels[indices])
         nothing = torch.zeros(count, dtype=torch.bool), torch.zeros(count, 3)
-        return Batch(torch.stack(images), labels, torch.tensor(indices), *nothing, self.min_side)
+        return Batch(images, labels, torch.tensor(indices), *nothing, self.min_side)
 
 
 class EpochBatches(Sampler[list[Key]]):
