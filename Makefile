@@ -4,7 +4,7 @@ BIN := .venv/bin
 SHARED := $(wildcard ../shared)
 export SPPREPRO_GOLDEN ?= $(if $(SHARED),$(abspath ../shared/golden),$(abspath tests/golden))
 
-.PHONY: setup demo test lint bench dashboard clean
+.PHONY: setup demo test lint bench report dashboard clean
 
 setup: .venv/.done
 
@@ -15,7 +15,6 @@ setup: .venv/.done
 
 demo: setup
 	$(BIN)/python -m spprepro experiment=table1_zf5_multisize
-	$(BIN)/python -m spprepro task=report
 
 test: setup
 	$(BIN)/python -m pytest
@@ -28,6 +27,10 @@ lint: setup
 bench: setup
 	$(BIN)/python -m spprepro task=bench bench=input_pipeline
 	$(BIN)/python -m spprepro task=bench bench=train_loop
+
+report: setup
+	$(BIN)/python -m spprepro task=report
+	$(BIN)/python -m spprepro.report.readme
 
 dashboard: setup
 	$(BIN)/tensorboard --logdir results

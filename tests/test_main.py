@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from spprepro import folders, records
 
@@ -51,10 +52,11 @@ def test_all_faults_at_once_exit_2_and_no_traceback(cli):
         ("training.sizes=[224", "cannot be read"),
         ("experiment=tabel1", "choose one of"),
         ("data=imagenet", "data.root"),
+        ("task=tran", "choose one of run"),
     ],
 )
 def test_single_faults_say_what_to_do(cli, argument, part):
-    done = cli("task=validate", argument)
+    done = cli(argument)
     assert done.returncode == 2
     assert part in done.stderr and "Traceback" not in done.stderr
 
@@ -82,6 +84,10 @@ def test_every_experiment_runs_at_smoke(cli, tmp_path, experiment):
             scores = kept[f"scores__{view}"].astype(float)
             np.testing.assert_allclose(scores.sum(1), 1, atol=1e-2)
             assert record.metrics[f"{prefix}top1_error"].n == len(labels) == 20
+    events = EventAccumulator(str(path.parent)).Reload().Tags()
+    curves = {"loss", "error", "lr", "size", "data_wait_share"}
+    assert {f"train/{curve}" for curve in curves} | {"val/error", "val/loss"} <= set(events["scalars"])
+    assert events["images"] == ["test/predictions"]
     again = cli(f"experiment={experiment}", "tier=smoke")
     assert again.returncode == 0 and json.loads(path.read_text())["started"] == record.started
 

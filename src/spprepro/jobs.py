@@ -15,7 +15,8 @@ import yaml
 
 from spprepro import records
 from spprepro.config import Config, flatten
-from spprepro.errors import ConfigError, DataError
+from spprepro.errors import ConfigError, DataError, Faults
+from spprepro.files import write_text
 
 
 def start(config: Config) -> None:
@@ -61,16 +62,30 @@ def run(config: Config) -> Path:
         if not path.exists():
             _train(config, folder)
         _show(records.read(path))
+    _refresh(config)
     print(f"record: {path}")
     return path
+
+
+def _refresh(config: Config) -> None:
+    """Tables and page of the tier with the new record; another record's fault must not fail this job."""
+    from spprepro.report.render import report
+
+    if config.tier == "smoke":
+        return
+    try:
+        pages = [path for path in report(Path(config.results_dir), [config.tier]) if path.suffix == ".html"]
+        print(f"tables beside the paper's: {pages[0]}")
+    except Faults as error:
+        print(f"the tables are not refreshed: {error}", file=sys.stderr)
 
 
 def _train(config: Config, folder: Path) -> None:
     started, git = datetime.now(UTC).isoformat(timespec="seconds"), records.git_state(Path(__file__).parent)
     _save_config(config, folder)
-    from spprepro.training.cpu import tune_cpu  # torch from here on
+    from spprepro.training.cpu import keep_memory  # torch from here on
 
-    tune_cpu(config.trainer.threads)
+    keep_memory()
     survey = _prepare(config)
     from spprepro.classify.evaluate import save_predictions, wrong_at
     from spprepro.classify.train import train_and_test
@@ -180,10 +195,7 @@ def _sheet(config: Config) -> None:
 
 
 def _save_config(config: Config, folder: Path) -> None:
-    text = yaml.safe_dump(asdict(config), sort_keys=False)
-    temporary = folder / ".config.yaml.tmp"
-    temporary.write_text(text)
-    temporary.replace(folder / "config.yaml")
+    write_text(folder / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
 
 
 def _refuse_other_settings(config: Config, folder: Path) -> None:

@@ -17,13 +17,11 @@ RATE = {"cpu": 100e9, "gpu": 10e12}  # floating-point operations a second where 
 
 def counts(config: Config) -> dict[str, int]:
     """Training images, test images and classes, by listing folders (ILSVRC-2012's where there is no folder)."""
-    from spprepro.data.prepare import root_of
-
     data = config.data
     if data.name == "mini":
         return {"train": data.amounts.imagenet_train, "val": data.amounts.imagenet_val, "classes": 20}
-    root = root_of(data)
-    if not root.is_dir():
+    root = Path(data.root or "").expanduser()
+    if not data.root or not root.is_dir():
         return ILSVRC
     from spprepro.data.imagenet import list_classes, list_split
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spprepro.errors import DataError
+from spprepro.files import write_text
 
 SCHEMA = 1
 NAME = "record.json"
@@ -77,16 +78,7 @@ def write(record: Record, folder: Path) -> Path:
     if found:
         raise DataError([f"{path} not written: {fault}" for fault in found])
     text = json.dumps(asdict(record), indent=2, allow_nan=False) + "\n"
-    folder.mkdir(parents=True, exist_ok=True)
-    temp = folder / f".{NAME}.{os.getpid()}.tmp"
-    try:
-        with temp.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temp, path)
-    finally:
-        temp.unlink(missing_ok=True)
+    write_text(path, text)
     return path
 
 

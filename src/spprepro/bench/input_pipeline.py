@@ -5,7 +5,6 @@ loader leaves to the device: flip, mean and colour. One epoch goes before the ti
 memory and lets each side keep what it keeps between epochs.
 """
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -23,10 +22,10 @@ from spprepro.config import Config
 from spprepro.data.augment import prepare_training
 from spprepro.data.imagenet import Survey
 from spprepro.data.prepare import prepare
-from spprepro.training.cpu import tune_cpu
+from spprepro.training.cpu import keep_memory, set_threads
 
 REQUIRED = 3.0  # times the peer
-IMAGES, ROUNDS = 1024, 5  # timed in each round of each side, at least
+IMAGES, ROUNDS = 1024, 7  # timed in each round of each side, at least
 
 Epoch = Callable[[int], Iterator[Tensor]]  # number of the epoch -> its batches, (N, 3, crop, crop) float
 
@@ -34,8 +33,8 @@ Epoch = Callable[[int], Iterator[Tensor]]  # number of the epoch -> its batches,
 def measure(config: Config) -> None:
     """Ours and the peer in turn, with the same files, batch size and number of workers; leaves the record."""
     started = now()
-    cores = os.cpu_count() or 1
-    tune_cpu(config.trainer.threads or max(1, cores - config.data.workers))  # the workers have the other cores
+    keep_memory()
+    set_threads(config.trainer.threads, config.data.workers)
     batch, workers = config.training.batch, config.data.workers
     warm = 2 + workers  # batches until every worker runs
     images, rounds = (batch, 2) if config.tier == "smoke" else (IMAGES, ROUNDS)

@@ -30,8 +30,8 @@ from spprepro.data.augment import prepare_training
 from spprepro.data.imagenet import Survey
 from spprepro.data.loader import Batch, whole
 from spprepro.data.prepare import prepare
-from spprepro.training.checkpoint import Snapshots
-from spprepro.training.cpu import tune_cpu
+from spprepro.training.checkpoint import Interrupted, Snapshots
+from spprepro.training.cpu import keep_memory, set_threads
 
 ALLOWED = 1.05  # times the bare loop
 BATCHES = 4  # decoded beforehand and served again and again
@@ -64,7 +64,8 @@ class BareSteps(pl.Callback):
 def measure(config: Config) -> None:
     """Lightning's step and the bare one in turn; leaves the record."""
     started = now()
-    tune_cpu(config.trainer.threads)
+    keep_memory()
+    set_threads(config.trainer.threads, config.data.workers)  # as in training, though no worker runs here
     steps, rounds, warm = (2, 2, 1) if config.tier == "smoke" else (STEPS, ROUNDS, STEPS // 2)
     print(f"preparing data={config.data.name} ...", file=sys.stderr)
     survey = prepare(config.data)
@@ -72,7 +73,10 @@ def measure(config: Config) -> None:
     folder = Path(config.results_dir) / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".train_loop-", dir=folder) as scratch:
-        lightning, bare = _seconds(config, survey, batches, Path(scratch), warm=warm, timed=steps * rounds)
+        try:
+            lightning, bare = _seconds(config, survey, batches, Path(scratch), warm=warm, timed=steps * rounds)
+        except Interrupted:
+            raise KeyboardInterrupt from None  # nothing to go on from
     settings = {
         "backbone": config.backbone.name,
         "width": config.width,
@@ -111,12 +115,9 @@ def _seconds(
     count = warm + timed
     loader = DataLoader([batches[i % len(batches)] for i in range(count)], batch_size=None, collate_fn=whole)  # type: ignore[arg-type,var-annotated]
     device = training_device(config)
-    bare = BareSteps(
-        bare_steps(build_classifier(config, survey), loader, config.trainer.precision, device), device, warm
-    )
-    snapshots = Snapshots(
-        scratch / "checkpoints", every=count + 1, identity={}
-    )  # hooks only; saves after the last step
+    step = bare_steps(build_classifier(config, survey), loader, config.trainer.precision, device)
+    bare = BareSteps(step, device, warm)
+    snapshots = Snapshots(scratch / "checkpoints", every=count + 1, identity={})  # saves after the last step only
     once = replace(config, training=replace(config.training, epochs=1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Lightning has to say about loaders made for this measurement

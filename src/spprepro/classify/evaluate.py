@@ -1,6 +1,5 @@
 """From class scores to errors, and the files that keep them."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spprepro.errors import DataError
+from spprepro.files import replacing
 
 
 def wrong_at(scores: NDArray[np.floating], labels: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
@@ -36,13 +36,9 @@ def save_predictions(
 ) -> Path:
     """predictions.npz: labels, paths, classes and, for each view, scores__<view> (n, classes) as float16."""
     path = folder / "predictions.npz"
-    temporary = path.with_name(".predictions.npz.tmp")
     arrays: dict[str, Any] = {f"scores__{view}": value.astype(np.float16) for view, value in scores.items()}
-    with temporary.open("wb") as out:
+    with replacing(path) as out:
         np.savez_compressed(
             out, labels=labels.astype(np.int16), paths=np.array(paths), classes=np.array(classes), **arrays
         )
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(path)
     return path

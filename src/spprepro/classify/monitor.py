@@ -19,12 +19,13 @@ PICTURES = 16
 
 
 class Monitor(pl.Callback):
-    """Logs the share of each epoch that training waited for data, and warns when it is over 10 %."""
+    """Logs the share of each epoch that training waited for data, and pictures with what the network makes of them."""
 
     def __init__(self, classes: list[str]) -> None:
         self.classes = classes
         self.waited = self.worked = 0.0
         self.mark = 0.0
+        self.shown: list[tuple[Tensor, int, Tensor]] = []
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.waited = self.worked = 0.0
@@ -55,24 +56,26 @@ class Monitor(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
+        """The first picture of evenly spread batches, with its scores: test images are sorted by class."""
+        step = max(1, int(trainer.num_val_batches[0]) // PICTURES)
+        if isinstance(module, Classifier) and batch_idx % step == 0 and len(self.shown) < PICTURES:
+            image = batch.images[:1]
+            crop = centre_crop(image, module.mean.shape[-1])[0].cpu()
+            self.shown.append((crop, int(batch.labels[0]), module.view_scores(image, crop_view)[0].cpu()))
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Pictures with true and predicted classes, once an epoch."""
-        logger = trainer.logger
-        if batch_idx == 0 and isinstance(logger, TensorBoardLogger) and isinstance(module, Classifier):
-            images = batch.images[:PICTURES]
-            scores = module.view_scores(images, crop_view).cpu()
-            crops = centre_crop(images, module.mean.shape[-1]).cpu()
-            pictures = captioned(crops, batch.labels[:PICTURES].cpu(), scores, self.classes)
-            logger.experiment.add_images("test/predictions", pictures, trainer.global_step)
+        if isinstance(trainer.logger, TensorBoardLogger) and self.shown:
+            pictures = np.stack([captioned(*shown, self.classes) for shown in self.shown])
+            trainer.logger.experiment.add_images("test/predictions", pictures, trainer.global_step)
+        self.shown = []
 
 
-def captioned(images: Tensor, labels: Tensor, scores: Tensor, classes: list[str]) -> NDArray[np.uint8]:
-    """(N, 3, H, W) uint8 with a bar on top: predicted class and score; green if right, red with the truth if not."""
-    pictures = []
-    for image, label, score in zip(images, labels.tolist(), scores, strict=True):
-        best = int(score.argmax())
-        text = f"{classes[best]} {100 * float(score[best]):.0f}%" + ("" if best == label else f" not {classes[label]}")
-        picture = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
-        picture[:18] = (0, 110, 60) if best == label else (170, 30, 30)
-        cv2.putText(picture, text, (3, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (255, 255, 255), 1, cv2.LINE_AA)
-        pictures.append(picture.transpose(2, 0, 1))
-    return np.stack(pictures)
+def captioned(image: Tensor, label: int, scores: Tensor, classes: list[str]) -> NDArray[np.uint8]:
+    """(3, H, W) uint8 with a bar on top: predicted class and score; green if right, red with the truth if not."""
+    best = int(scores.argmax())
+    text = f"{classes[best]} {100 * float(scores[best]):.0f}%" + ("" if best == label else f" not {classes[label]}")
+    picture = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+    picture[:18] = (0, 110, 60) if best == label else (170, 30, 30)
+    cv2.putText(picture, text, (3, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (255, 255, 255), 1, cv2.LINE_AA)
+    return picture.transpose(2, 0, 1)

@@ -32,6 +32,7 @@ from spprepro.data.loader import (
 )
 from spprepro.nets.network import Network, initialise
 from spprepro.training.checkpoint import AtomicCheckpointIO, Snapshots, newest, refuse_other
+from spprepro.training.cpu import set_threads
 
 TEST_BATCH = 8  # ten views each: 80 pictures through the network together
 LOOK = 512  # test images behind the error curve during training
@@ -140,8 +141,10 @@ def train_and_test(config: Config, survey: Survey, folder: Path) -> Outcome:
         refuse_other(checkpoint, snapshots.identity)
     step = int(checkpoint.name.removeprefix("step-").split(".")[0]) if checkpoint else None
     trainer = build_trainer(config, folder, [snapshots, Monitor(survey.classes)], step)
+    set_threads(config.trainer.threads, config.data.workers)
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     train_s, tested = snapshots.elapsed, time.monotonic()
+    set_threads(config.trainer.threads)  # testing has no barriers, and waits for the loader anyway
     trainer.test(module, datamodule=data, verbose=False)
     index, scores = module.gathered_scores()
     check_complete(index, len(survey.val))

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from spprepro.data.decode import centre_crop, decode_bytes, resize_short_side
 from spprepro.errors import DataError
+from spprepro.files import replacing
 from spprepro.folders import data_home
 
 SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
@@ -200,12 +201,9 @@ def _make_survey(
 
 
 def _write_survey(path: Path, known: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     lists = json.dumps({key: known[key] for key in ("paths", "stamps", "sha1", "sizes")})
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as out:
+    with replacing(path) as out:
         np.savez(out, lists=np.frombuffer(lists.encode(), np.uint8), mean=known["mean"], colour=known["colour"])
-    temporary.replace(path)
 
 
 def _read_survey(path: Path) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from string import Template
 
 from spprepro import folders, records
 from spprepro.errors import DataError
+from spprepro.files import write_text
 from spprepro.paper.tables import Cell, CellId, Head, Ours, Table, fill, load_all
 from spprepro.records import Found, Record
 
@@ -85,13 +86,12 @@ def report(results_dir: Path, tiers: Sequence[str] | None = None) -> list[Path]:
     written = []
     for tier, found, sheets in _tiers(results_dir, tiers):
         folder = results_dir / tier / "tables"
-        folder.mkdir(parents=True, exist_ok=True)
         for sheet in sheets:
             for ending, text in (("md", _markdown(sheet, folder.parent)), ("csv", _csv(sheet))):
                 written.append(folder / f"{sheet.table.name}.{ending}")
-                written[-1].write_text(text, encoding="utf-8", newline="\n")
+                write_text(written[-1], text)
         written.append(results_dir / tier / "report.html")
-        written[-1].write_text(_page(tier, sheets, found, results_dir / tier), encoding="utf-8", newline="\n")
+        write_text(written[-1], _page(tier, sheets, found, results_dir / tier))
     return written
 
 

@@ -5,7 +5,6 @@ restarts the random number generators.
 """
 
 import hashlib
-import os
 import signal
 import sys
 import time
@@ -19,6 +18,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins import CheckpointIO
 
 from spprepro.errors import ConfigError, DataError
+from spprepro.files import replacing, write_text
 
 KEEP = 2  # the newest and the one before, for the day the newest is damaged
 
@@ -31,23 +31,10 @@ class AtomicCheckpointIO(CheckpointIO):
     """Temp file in the same folder, fsync, os.replace; sha256 beside it; loads tensors and plain values only."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as out:
-                torch.save(checkpoint, out)
-                out.flush()
-                os.fsync(out.fileno())
-            _hash_file(path).write_text(_sha256(temporary))
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with replacing(Path(path)) as out:
+            torch.save(checkpoint, out)
+            out.flush()
+            write_text(_hash_file(Path(path)), _sha256(Path(out.name)))
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None

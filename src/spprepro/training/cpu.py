@@ -1,6 +1,7 @@
 """The speed of training on a CPU."""
 
 import ctypes
+import os
 import sys
 
 import torch
@@ -8,14 +9,12 @@ import torch
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1  # of glibc's malloc.h
 
 
-def tune_cpu(threads: int) -> None:
-    """Keep freed memory in the process, and set torch's thread count (0 leaves it).
+def keep_memory() -> None:
+    """Keep freed memory in the process instead of giving it back to the kernel.
 
-    By default glibc gives each large activation back to the kernel and gets it again, page fault by page fault: more
-    than half the time of a step here. The limit of 1 GiB a block keeps what one step needs for the next.
+    By default glibc returns each large activation and gets it again, page fault by page fault: more than half the time
+    of a step here. The limit of 1 GiB a block keeps what one step needs for the next.
     """
-    if threads:
-        torch.set_num_threads(threads)
     if sys.platform == "linux":
         try:
             libc = ctypes.CDLL("libc.so.6")
@@ -23,3 +22,11 @@ def tune_cpu(threads: int) -> None:
             libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
         except (OSError, AttributeError):
             pass  # another C library: slower, otherwise the same
+
+
+def set_threads(threads: int, workers: int = 0) -> None:
+    """`threads`, or for 0 a core for each of `workers` busy loading processes and the others for torch.
+
+    A thread that shares its core holds up all others at the barriers inside oneDNN's backward convolutions.
+    """
+    torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) - workers))
