@@ -15,7 +15,7 @@ from spprepro.classify.views import crop_view
 from spprepro.data.decode import centre_crop
 from spprepro.data.loader import Batch
 
-PICTURES = 16
+PICTURES = 12
 
 
 class Monitor(pl.Callback):

@@ -35,7 +35,7 @@ from spprepro.training.checkpoint import AtomicCheckpointIO, Snapshots, newest, 
 from spprepro.training.cpu import set_threads
 
 TEST_BATCH = 8  # ten views each: 80 pictures through the network together
-LOOK = 512  # test images behind the error curve during training
+LOOK = 256  # test images behind the error curve during training
 
 
 class ImageData(pl.LightningDataModule):

@@ -15,7 +15,7 @@ import numpy as np
 from spprepro.data import scene
 from spprepro.data.figures import FIGURES
 
-VERSION = 2  # of the pictures; raised with every change to them, so that no folder mixes two kinds
+VERSION = 3  # of the pictures; raised with every change to them, so that no folder mixes two kinds
 QUALITY = (80, 96)  # JPEG quality, drawn per picture
 
 Part = Literal["imagenet", "voc", "caltech101"]

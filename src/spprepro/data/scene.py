@@ -5,6 +5,7 @@ without regard to the class, so that only shape and structure tell the classes a
 govern how hard the pictures are. Pictures are (height, width, 3) uint8 in OpenCV's BGR order.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +31,8 @@ TURN, SHEAR, STRETCH = 12.0, 0.12, 0.12  # degrees; shear; logarithm of the stre
 
 CONTRAST = (90.0, 220.0)  # distance of an object's main colour from the mean background, in grey levels
 LIGHT, DARK = (0.35, 0.8), (0.5, 0.9)  # how far its second colour goes to white, its third to black
+HABIT = 0.6  # how often an object has its class's habitual hue, as plants are mostly green
+HUE_SPREAD = 12.0  # standard deviation of a habitual hue, in degrees; classes lie 18 degrees apart
 TINT = 30.0  # standard deviation of what is added to the channels of these two, in grey levels
 TEXTURE = (0.0, 0.35)  # strength of the texture inside an object
 BACKGROUND_LEVEL = (50.0, 150.0)  # of each channel, before greying; on dark grounds most objects are lighter
@@ -124,8 +127,19 @@ def _palette(colours: Sequence[Points], places: Sequence[int]) -> Picture:
     return np.stack(runs, axis=1).astype(np.uint8)[:, None, :]
 
 
-def _object_palette(background: Points, rng: Rng, contrast: tuple[float, float] = CONTRAST) -> Picture:
+def _habitual(label: int, rng: Rng) -> Points:
+    """A colour (3,) of the hue that objects of a class often have."""
+    hue = math.radians(label * 360 / len(FIGURES) + rng.normal(0, HUE_SPREAD))
+    wave = np.cos(hue - np.radians((0, 120, 240)))
+    return np.asarray(rng.uniform(110, 190) + rng.uniform(50, 110) * wave).clip(0, 255)
+
+
+def _object_palette(
+    background: Points, rng: Rng, contrast: tuple[float, float] = CONTRAST, label: int | None = None
+) -> Picture:
     main = _away(background, contrast, rng)
+    if label is not None and rng.random() < HABIT:
+        main = _habitual(label, rng)
     light = main + (255 - main) * rng.uniform(*LIGHT) + rng.normal(0, TINT, 3)
     dark = main * (1 - rng.uniform(*DARK)) + rng.normal(0, TINT, 3)
     return _palette([main, *np.clip((light, dark), 0, 255)], TONES)
@@ -284,7 +298,7 @@ def _object(
     """Pose, place and paint an object, perhaps an occluder too; what it covers, and the occluder's mask."""
     figure = _where(_pose(FIGURES[label][1](rng), extent, rng), picture, pull, cut, rng)
     shadow = rng.uniform(0.2, 0.6) if rng.random() < SHADOW_CHANCE else 0.0
-    stamp = _stamp(picture, figure, _object_palette(background, rng), rng, shadow)
+    stamp = _stamp(picture, figure, _object_palette(background, rng, label=label), rng, shadow)
     if rng.random() < OCCLUSION_CHANCE:
         return stamp, _occluder(picture, stamp, _object_palette(background, rng), rng)
     return stamp, np.zeros_like(stamp.mask)
