@@ -4,6 +4,7 @@ Imports nothing heavy: help, validation and errors answer before torch is loaded
 """
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from spprepro import folders
-from spprepro.errors import Faults
+from spprepro.errors import Faults, Interrupted
 from spprepro.overrides import group_options, preflight
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
@@ -34,7 +35,13 @@ def task(raw: DictConfig) -> None:
         return
     from spprepro.jobs import start
 
+    for number in (signal.SIGINT, signal.SIGTERM):  # else Lightning would end with 1, or not at all while it tests
+        signal.signal(number, _interrupt)
     start(config)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise Interrupted(signal.Signals(number).name)
 
 
 def guarded(run: Callable[[], object]) -> int:
@@ -45,8 +52,8 @@ def guarded(run: Callable[[], object]) -> int:
         for fault in error.faults:
             print(f"error: {fault}", file=sys.stderr)
         return WRONG
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+    except (Interrupted, KeyboardInterrupt) as stop:
+        print(f"stopped by {stop or 'SIGINT'}; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
     return DONE
 

@@ -15,5 +15,9 @@ class ConfigError(Faults):
     """The configuration is wrong: unknown keys, wrong types, values that do not go together."""
 
 
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM: what was done is saved, the same command goes on from there."""
+
+
 class DataError(Faults):
     """The data is wrong: missing folders, unreadable images, counts that do not match."""

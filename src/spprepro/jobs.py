@@ -1,22 +1,15 @@
 """Run one job: make or find its data, train, test, and leave its record; or one of the small tasks."""
 
-import fcntl
 import os
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from spprepro import records
-from spprepro.config import Config, flatten
-from spprepro.errors import ConfigError, DataError, Faults
-from spprepro.files import write_text
+from spprepro import records, runfolder
+from spprepro.config import Config
+from spprepro.errors import ConfigError, Faults
 
 
 def start(config: Config) -> None:
@@ -46,19 +39,10 @@ def start(config: Config) -> None:
         run(config)
 
 
-def run_folder(config: Config) -> Path:
-    """Where a job keeps everything; the same command finds it again."""
-    return Path(config.results_dir) / config.tier / config.name / f"seed{config.seed}"
-
-
 def run(config: Config) -> Path:
     """Train and test one classifier unless its record is there; returns the record's path."""
-    folder = run_folder(config)
-    path = folder / records.NAME
-    with _locked(folder):
-        if config.overwrite:
-            _clear(folder)
-        _refuse_other_settings(config, folder)
+    with runfolder.claimed(config) as folder:
+        path = folder / records.NAME
         if not path.exists():
             _train(config, folder)
         _show(records.read(path))
@@ -82,22 +66,16 @@ def _refresh(config: Config) -> None:
 
 def _train(config: Config, folder: Path) -> None:
     started, git = datetime.now(UTC).isoformat(timespec="seconds"), records.git_state(Path(__file__).parent)
-    _save_config(config, folder)
     from spprepro.training.cpu import keep_memory  # torch from here on
 
     keep_memory()
     survey = _prepare(config)
-    from spprepro.classify.evaluate import save_predictions, wrong_at
-    from spprepro.classify.train import train_and_test
-    from spprepro.training.checkpoint import Interrupted
-
-    try:
-        outcome = train_and_test(config, survey, folder)
-    except Interrupted as stop:
-        print(stop, file=sys.stderr)
-        sys.exit(130)
     import numpy as np
 
+    from spprepro.classify.evaluate import save_predictions, wrong_at
+    from spprepro.classify.train import train_and_test
+
+    outcome = train_and_test(config, survey, folder)
     labels = np.array([image.label for image in survey.val])
     save_predictions(folder, labels, outcome.scores, [image.path for image in survey.val], survey.classes)
     metrics = {}
@@ -192,54 +170,6 @@ def _sheet(config: Config) -> None:
         raise ConfigError(f"data: task=sheet shows the generated set; data={config.data.name} is not it, use data=mini")
     survey = _prepare(config)
     print(contact_sheet(survey.root.parent, Path(config.results_dir) / config.tier / "mini_sheet.jpg"))
-
-
-def _save_config(config: Config, folder: Path) -> None:
-    write_text(folder / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
-
-
-def _refuse_other_settings(config: Config, folder: Path) -> None:
-    """A run folder belongs to one configuration; raises ConfigError with the keys that differ."""
-    path = folder / "config.yaml"
-    if not path.exists():
-        return
-    try:
-        kept = flatten(yaml.safe_load(path.read_text()))
-    except (yaml.YAMLError, AttributeError) as error:
-        raise DataError(f"{path}: damaged; start again with overwrite=true") from error
-    now = config.identity()
-    faults = [
-        f"{key}: {value!r} now, but {folder} holds a run with {kept.get(key)!r}; set it back, give the new run another "
-        "name=..., or start again with overwrite=true"
-        for key, value in now.items()
-        if kept.get(key) != value
-    ]
-    if faults:
-        raise ConfigError(faults)
-
-
-def _clear(folder: Path) -> None:
-    """Forget an earlier run: its record first, so that a crash leaves no record without its run."""
-    import shutil
-
-    (folder / records.NAME).unlink(missing_ok=True)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    for path in [*folder.glob("events.out.tfevents.*"), folder / "predictions.npz", folder / "config.yaml"]:
-        path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Two jobs must not share a run folder; the lock goes with the process, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "run.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(
-                f"{folder}: another process is running this job; wait for it, or use results_dir=..."
-            ) from None
-        yield
 
 
 def _show(record: records.Record) -> None:

@@ -10,6 +10,7 @@ from spprepro.classify.sizes import size_of_epoch
 from spprepro.config import Config, check
 from spprepro.nets.geometry import forward_multiply_adds, head_inputs, head_parameters, layer_sizes
 from spprepro.nets.trunks import Backbone
+from spprepro.runfolder import path_of
 
 ILSVRC = {"train": 1_281_167, "val": 50_000, "classes": 1000}
 RATE = {"cpu": 100e9, "gpu": 10e12}  # floating-point operations a second where nothing has been measured yet
@@ -95,7 +96,7 @@ def plan(config: Config) -> str:
     views = "10 views, 1 crop" + (", 1 full image" if levels else " (no full image without SPP)")
     lines = {
         "job": f"{config.name}, tier={config.tier}, seed={config.seed}",
-        "run folder": str(Path(config.results_dir) / config.tier / config.name / f"seed{config.seed}"),
+        "run folder": str(path_of(config)),
         "network": f"{backbone.title} x {config.width:g}, {classes} classes, "
         + (f"pyramid {levels}, {sum(n * n for n in levels)} bins" if levels else "no SPP"),
         "parameters": f"{parameters:,}",

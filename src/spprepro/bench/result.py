@@ -16,6 +16,7 @@ import torch
 
 from spprepro import records
 from spprepro.config import Config
+from spprepro.files import write_text
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def finish(measurement: Measurement, config: Config) -> Path:
     """Write the record, print the table; returns the record's path."""
     record = _record(measurement, config)
     path = Path(config.results_dir) / "bench" / f"{measurement.name}.json"
-    _write(path, record)
+    write_text(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
     print(_table(measurement, record))
     print(f"record: {path}")
     return path
@@ -104,20 +105,6 @@ def _record(m: Measurement, config: Config) -> dict[str, Any]:
         "command": shlex.join(["python", "-m", "spprepro", *(text.removeprefix("++") for text in sys.argv[1:])]),
         "started": m.started,
     }
-
-
-def _write(path: Path, record: dict[str, Any]) -> None:
-    """The file is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as out:
-            out.write(json.dumps(record, indent=2, allow_nan=False) + "\n")
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _table(m: Measurement, record: dict[str, Any]) -> str:

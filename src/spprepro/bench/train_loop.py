@@ -30,7 +30,8 @@ from spprepro.data.augment import prepare_training
 from spprepro.data.imagenet import Survey
 from spprepro.data.loader import Batch, whole
 from spprepro.data.prepare import prepare
-from spprepro.training.checkpoint import Interrupted, Snapshots
+from spprepro.errors import Interrupted
+from spprepro.training.checkpoint import Snapshots
 from spprepro.training.cpu import keep_memory, set_threads
 
 ALLOWED = 1.05  # times the bare loop

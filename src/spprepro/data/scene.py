@@ -5,7 +5,6 @@ without regard to the class, so that only shape and structure tell the classes a
 govern how hard the pictures are. Pictures are (height, width, 3) uint8 in OpenCV's BGR order.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from cv2.typing import MatLike
 
 from spprepro.data.figures import FIGURES
+from spprepro.data.palettes import TONES, away, object_palette, palette_of
 from spprepro.data.strokes import HOLE, Figure, Points, Rng, limb, oval
 
 SHORT_SIDE = (200, 420)  # pixels
@@ -29,11 +29,6 @@ CENTRED_SCALE, CENTRED_PULL = (0.55, 0.9), 12.0  # the same for Caltech-101's si
 CUT_CHANCE, CUT_DEPTH = 0.2, 0.35  # how often an object sticks out of the picture, and by which share at most
 TURN, SHEAR, STRETCH = 12.0, 0.12, 0.12  # degrees; shear; logarithm of the stretch: each drawn from [-x, x]
 
-CONTRAST = (90.0, 220.0)  # distance of an object's main colour from the mean background, in grey levels
-LIGHT, DARK = (0.35, 0.8), (0.5, 0.9)  # how far its second colour goes to white, its third to black
-HABIT = 0.6  # how often an object has its class's habitual hue, as plants are mostly green
-HUE_SPREAD = 12.0  # standard deviation of a habitual hue, in degrees; classes lie 18 degrees apart
-TINT = 30.0  # standard deviation of what is added to the channels of these two, in grey levels
 TEXTURE = (0.0, 0.35)  # strength of the texture inside an object
 BACKGROUND_LEVEL = (50.0, 150.0)  # of each channel, before greying; on dark grounds most objects are lighter
 BACKGROUND_GREY = 0.5  # how far the background's colour is pulled to grey
@@ -51,7 +46,6 @@ DIFFICULT_VISIBLE = 0.4  # `difficult`: less than this share of the object is vi
 DIFFICULT_EXTENT = 0.22  # or its box is smaller than this over the short side
 HIDDEN_VISIBLE = 0.15  # objects that show less than this share are not annotated
 BANK_SIDE = 880  # textures cover the largest picture, 840 pixels
-TONES = (50, 128, 206)  # places of the three colours in an object's palette
 
 Picture = npt.NDArray[np.uint8]
 Gray = npt.NDArray[np.uint8]
@@ -110,39 +104,6 @@ def _crop(bank: Picture, height: int, width: int, rng: Rng) -> Picture:
 def _texture(height: int, width: int, rng: Rng) -> Gray:
     bank = _textures()
     return _crop(bank[rng.integers(len(bank))], height, width, rng)
-
-
-def _away(colour: Points, distance: tuple[float, float], rng: Rng) -> Points:
-    """A colour (3,) about so many grey levels from `colour`; of a few directions the roomiest wins."""
-    steps = rng.standard_normal((4, 3))
-    steps *= rng.uniform(*distance) / np.linalg.norm(steps, axis=1, keepdims=True)
-    found = np.clip(colour + steps, 0, 255)
-    return np.asarray(found[np.argmax(((found - colour) ** 2).sum(axis=1))], dtype=np.float64)
-
-
-def _palette(colours: Sequence[Points], places: Sequence[int]) -> Picture:
-    """256 colours (256, 1, 3) running through `colours` at `places`."""
-    at = np.arange(256)
-    runs = [np.interp(at, places, channel) for channel in np.stack(colours, axis=1)]
-    return np.stack(runs, axis=1).astype(np.uint8)[:, None, :]
-
-
-def _habitual(label: int, rng: Rng) -> Points:
-    """A colour (3,) of the hue that objects of a class often have."""
-    hue = math.radians(label * 360 / len(FIGURES) + rng.normal(0, HUE_SPREAD))
-    wave = np.cos(hue - np.radians((0, 120, 240)))
-    return np.asarray(rng.uniform(110, 190) + rng.uniform(50, 110) * wave).clip(0, 255)
-
-
-def _object_palette(
-    background: Points, rng: Rng, contrast: tuple[float, float] = CONTRAST, label: int | None = None
-) -> Picture:
-    main = _away(background, contrast, rng)
-    if label is not None and rng.random() < HABIT:
-        main = _habitual(label, rng)
-    light = main + (255 - main) * rng.uniform(*LIGHT) + rng.normal(0, TINT, 3)
-    dark = main * (1 - rng.uniform(*DARK)) + rng.normal(0, TINT, 3)
-    return _palette([main, *np.clip((light, dark), 0, 255)], TONES)
 
 
 def _pose(figure: Figure, extent: float, rng: Rng, turn: float = TURN) -> Figure:
@@ -232,14 +193,14 @@ def _canvas(rng: Rng) -> tuple[Picture, Points]:
     height, width = (short, long) if ratio > 1 else (long, short)
     first = rng.uniform(*BACKGROUND_LEVEL, 3)
     first += (first.mean() - first) * BACKGROUND_GREY
-    second = _away(first, BACKGROUND_CONTRAST, rng)
+    second = away(first, BACKGROUND_CONTRAST, rng)
     texture = _texture(height, width, rng)
-    picture = np.asarray(cv2.applyColorMap(texture, _palette([first, second], (70, 186))), np.uint8)
+    picture = np.asarray(cv2.applyColorMap(texture, palette_of([first, second], (70, 186))), np.uint8)
     middle = (first + second) / 2
     for _ in range(rng.integers(CLUTTER[0], CLUTTER[1] + 1)):
         piece = _pose(_fragment(rng), short * rng.uniform(*CLUTTER_SIZE), rng, turn=180)
         x, y = rng.uniform(-0.1, 1.0, 2) * (width, height)
-        _stamp(picture, _shift(piece, x, y), _object_palette(middle, rng, CLUTTER_CONTRAST), rng)
+        _stamp(picture, _shift(piece, x, y), object_palette(middle, rng, CLUTTER_CONTRAST), rng)
     return picture, middle
 
 
@@ -298,9 +259,9 @@ def _object(
     """Pose, place and paint an object, perhaps an occluder too; what it covers, and the occluder's mask."""
     figure = _where(_pose(FIGURES[label][1](rng), extent, rng), picture, pull, cut, rng)
     shadow = rng.uniform(0.2, 0.6) if rng.random() < SHADOW_CHANCE else 0.0
-    stamp = _stamp(picture, figure, _object_palette(background, rng, label=label), rng, shadow)
+    stamp = _stamp(picture, figure, object_palette(background, rng, label=label), rng, shadow)
     if rng.random() < OCCLUSION_CHANCE:
-        return stamp, _occluder(picture, stamp, _object_palette(background, rng), rng)
+        return stamp, _occluder(picture, stamp, object_palette(background, rng), rng)
     return stamp, np.zeros_like(stamp.mask)
 
 

@@ -17,14 +17,10 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins import CheckpointIO
 
-from spprepro.errors import ConfigError, DataError
+from spprepro.errors import ConfigError, DataError, Interrupted
 from spprepro.files import replacing, write_text
 
 KEEP = 2  # the newest and the one before, for the day the newest is damaged
-
-
-class Interrupted(Exception):
-    """Ctrl-C or SIGTERM: the state is saved, the same command goes on from there."""
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -136,7 +132,7 @@ class Snapshots(Checkpoint):
         if self.stop is not None or trainer.global_step % self.every == 0:
             self._save(trainer, "")
         if self.stop is not None:
-            raise Interrupted(f"stopped by {signal.Signals(self.stop).name}; the same command goes on from here")
+            raise Interrupted(signal.Signals(self.stop).name)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._save(trainer, ".end")

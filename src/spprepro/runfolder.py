@@ -1,0 +1,69 @@
+"""The folder of a run: one configuration, one process at a time, found again by the same command."""
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from spprepro import records
+from spprepro.config import Config, flatten
+from spprepro.errors import ConfigError, DataError
+from spprepro.files import write_text
+
+
+def path_of(config: Config) -> Path:
+    """Where a job keeps everything; no time in it, so that the same command resumes."""
+    return Path(config.results_dir) / config.tier / config.name / f"seed{config.seed}"
+
+
+@contextmanager
+def claimed(config: Config) -> Iterator[Path]:
+    """The job's folder, locked and holding its configuration; the lock goes with the process, however it ends.
+
+    Raises DataError while another process has it, ConfigError when it belongs to another configuration.
+    """
+    folder = path_of(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "run.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(
+                f"{folder}: another process is running this job; wait for it, or use results_dir=..."
+            ) from None
+        if config.overwrite:
+            _clear(folder)
+        _refuse_other_settings(config, folder)
+        if not (folder / "config.yaml").exists():
+            write_text(folder / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
+        yield folder
+
+
+def _refuse_other_settings(config: Config, folder: Path) -> None:
+    path = folder / "config.yaml"
+    if not path.exists():
+        return
+    try:
+        kept = flatten(yaml.safe_load(path.read_text()))
+    except (yaml.YAMLError, AttributeError) as error:
+        raise DataError(f"{path}: damaged; start again with overwrite=true") from error
+    faults = [
+        f"{key}: {value!r} now, but {folder} holds a run with {kept.get(key)!r}; set it back, give the new run another "
+        "name=..., or start again with overwrite=true"
+        for key, value in config.identity().items()
+        if kept.get(key) != value
+    ]
+    if faults:
+        raise ConfigError(faults)
+
+
+def _clear(folder: Path) -> None:
+    """Forget an earlier run: its record first, so that a crash leaves no record without its run."""
+    (folder / records.NAME).unlink(missing_ok=True)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    for path in [*folder.glob("events.out.tfevents.*"), folder / "predictions.npz", folder / "config.yaml"]:
+        path.unlink(missing_ok=True)
