@@ -65,7 +65,8 @@ def resize_short_side(image: UInt8[Tensor, "3 h w"], side: int) -> UInt8[Tensor,
     size = short_side_size(image.shape[-2], image.shape[-1], side)
     if size == tuple(image.shape[-2:]):
         return image
-    return F.interpolate(image[None], size=size, mode="bilinear", antialias=True)[0]
+    batch = image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)  # strides that keep the decoder's channels-last layout
+    return F.interpolate(batch, size=size, mode="bilinear", antialias=True)[0]
 
 
 def centre_crop(image: UInt8[Tensor, "... h w"], crop: int) -> UInt8[Tensor, "... c c"]:

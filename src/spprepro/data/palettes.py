@@ -11,7 +11,7 @@ from spprepro.data.strokes import Points, Rng
 
 CONTRAST = (90.0, 220.0)  # distance of an object's main colour from the mean background, in grey levels
 LIGHT, DARK = (0.35, 0.8), (0.5, 0.9)  # how far its second colour goes to white, its third to black
-HABIT = 0.6  # how often an object has its class's habitual hue, as plants are mostly green
+HABIT = 0.75  # how often an object has its class's habitual hue, as plants are mostly green
 HUE_SPREAD = 12.0  # standard deviation of a habitual hue, in degrees; classes lie 18 degrees apart
 TINT = 30.0  # standard deviation of what is added to the channels of these two, in grey levels
 TONES = (50, 128, 206)  # places of the three colours in an object's palette
