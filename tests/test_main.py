@@ -53,6 +53,8 @@ def test_all_faults_at_once_exit_2_and_no_traceback(cli):
         ("experiment=tabel1", "choose one of"),
         ("data=imagenet", "data.root"),
         ("task=tran", "choose one of run"),
+        ("+experiment=table1_zf5_nospp", "Could not append"),
+        ("width=${nothing}", "nothing"),
     ],
 )
 def test_single_faults_say_what_to_do(cli, argument, part):

@@ -82,7 +82,12 @@ def main() -> None:
     # waiting threads that spin would stop a busy machine: measured 9 times slower beside one other process
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # an unforeseen error shows where it happened
-    hydra.main(version_base="1.3", config_path=str(folders.conf()), config_name="config")(job)()
+    run = hydra.main(version_base="1.3", config_path=str(folders.conf()), config_name="config")(job)
+    try:
+        run()
+    except (hydra.errors.HydraException, OmegaConfBaseException) as error:  # what it could not compose
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(WRONG)
 
 
 def _refuse(kept: list[str], faults: list[str], *, multirun: bool) -> None:
