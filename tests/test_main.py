@@ -53,7 +53,7 @@ def test_all_faults_at_once_exit_2_and_no_traceback(cli):
         ("experiment=tabel1", "choose one of"),
         ("data=imagenet", "data.root"),
         ("task=tran", "choose one of run"),
-        ("+experiment=table1_zf5_nospp", "Could not append"),
+        ("+experiment=table1_zf5_nospp", "without +"),
         ("width=${nothing}", "nothing"),
     ],
 )

@@ -37,6 +37,9 @@ def preflight(overrides: Sequence[str], groups: dict[str, list[str]], *, multiru
         if override.is_sweep_override() and not multirun:
             faults.append(f"{text}: several values are a sweep; add -m (multirun)")
             continue
+        if override.key_or_group in groups and text.startswith("+"):
+            faults.append(f"{text}: the group has a default; write it without +")
+            continue
         found = list(_choice_faults(override, groups))
         faults += found
         if not found:
