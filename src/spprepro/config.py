@@ -74,6 +74,7 @@ class Data:
     min_side: int = 256
     crop: int = 224
     workers: int = 1
+    keep_gib: float = 4.0  # a training set that takes no more than this as resized pixels is decoded once; 0: never
     seed: int = 0  # of the generator
     amounts: MiniAmounts = field(default_factory=MiniAmounts)
 
@@ -117,7 +118,7 @@ class Config:
 
 # data.root is not among the identity either: the data's fingerprint is
 _INCIDENTAL = re.compile(
-    r"(results_dir|task|overwrite|table|bench|name)$|data\.(root|workers)$"
+    r"(results_dir|task|overwrite|table|bench|name)$|data\.(root|workers|keep_gib)$"
     r"|trainer\.(devices|num_nodes|threads|accelerator)$|training\.snapshot_steps$|(backbone|data)\.(title|name)$"
 )
 
@@ -213,6 +214,8 @@ def _cross_faults(c: Config) -> Iterator[str]:
     for key, count in (("data.workers", d.workers), ("trainer.threads", c.trainer.threads), ("seed", c.seed)):
         if count < 0:
             yield f"{key}: {count} must be 0 or more"
+    if d.keep_gib < 0:
+        yield f"data.keep_gib: {d.keep_gib} must be 0 or more"
     if not 0 <= t.dropout < 1:
         yield f"training.dropout: {t.dropout} must be in [0, 1)"
     if t.lr_drops != sorted(t.lr_drops) or not all(0 < share <= 1 for share in t.lr_drops):

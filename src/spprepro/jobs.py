@@ -1,7 +1,6 @@
 """Run one job: make or find its data, train, test, and leave its record; or one of the small tasks."""
 
 import os
-import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,7 +126,7 @@ def _write_record(
         deterministic=str(config.trainer.deterministic).lower(),
         wall_s=round(wall_s, 1),
         started=started,
-        command=_command(),
+        command=records.command(),
     )
     records.write(record, folder)
 
@@ -138,11 +137,6 @@ def _overrides() -> dict[str, str]:
 
     given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     return dict(text.removeprefix("++").partition("=")[::2] for text in given)
-
-
-def _command() -> str:
-    """The command as typed, without what the command line added to it."""
-    return shlex.join(["python", "-m", "spprepro", *(text.removeprefix("++") for text in sys.argv[1:])])
 
 
 def _prepare(config: Config) -> Any:

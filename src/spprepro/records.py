@@ -151,6 +151,14 @@ def versions() -> dict[str, str]:
     return found
 
 
+def command() -> str:
+    """The command of this process as typed, without what the command line added to it."""
+    import shlex
+    import sys
+
+    return shlex.join(["python", "-m", "spprepro", *(text.removeprefix("++") for text in sys.argv[1:])])
+
+
 def config_sha256(config: Mapping[str, Any]) -> str:
     """SHA-256 of `config` (plain dicts, lists and scalars) as canonical JSON: key order does not count."""
     import hashlib

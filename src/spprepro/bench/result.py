@@ -2,8 +2,6 @@
 
 import json
 import os
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -102,7 +100,7 @@ def _record(m: Measurement, config: Config) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if gpu else f"cpu x {os.cpu_count()}",
         "versions": {**records.versions(), "pillow": metadata.version("pillow")},
         "git": records.git_state(Path(__file__).parents[1]),
-        "command": shlex.join(["python", "-m", "spprepro", *(text.removeprefix("++") for text in sys.argv[1:])]),
+        "command": records.command(),
         "started": m.started,
     }
 

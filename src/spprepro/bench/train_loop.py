@@ -30,7 +30,6 @@ from spprepro.data.augment import prepare_training
 from spprepro.data.imagenet import Survey
 from spprepro.data.loader import Batch, whole
 from spprepro.data.prepare import prepare
-from spprepro.errors import Interrupted
 from spprepro.training.checkpoint import Snapshots
 from spprepro.training.cpu import keep_memory, set_threads
 
@@ -74,10 +73,7 @@ def measure(config: Config) -> None:
     folder = Path(config.results_dir) / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".train_loop-", dir=folder) as scratch:
-        try:
-            lightning, bare = _seconds(config, survey, batches, Path(scratch), warm=warm, timed=steps * rounds)
-        except Interrupted:
-            raise KeyboardInterrupt from None  # nothing to go on from
+        lightning, bare = _seconds(config, survey, batches, Path(scratch), warm=warm, timed=steps * rounds)
     settings = {
         "backbone": config.backbone.name,
         "width": config.width,

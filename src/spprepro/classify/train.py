@@ -21,6 +21,7 @@ from spprepro.classify.sizes import size_of_epoch
 from spprepro.classify.views import Views, crop_view, full_view, ten_views
 from spprepro.config import Config
 from spprepro.data.imagenet import Image, Survey
+from spprepro.data.kept import kept_folder
 from spprepro.data.loader import (
     Batch,
     EpochBatches,
@@ -52,7 +53,13 @@ class ImageData(pl.LightningDataModule):
     def train_dataloader(self) -> TrainLoader:
         c, t, d = self.config, self.config.training, self.config.data
         images = TrainImages(
-            self.survey.root, self.survey.train, seed=c.seed, crops=d.crops, min_side=d.min_side, crop=d.crop
+            self.survey.root,
+            self.survey.train,
+            seed=c.seed,
+            crops=d.crops,
+            min_side=d.min_side,
+            crop=d.crop,
+            kept=kept_folder(self.survey.train, d.min_side, d.keep_gib),
         )
 
         def size_of(epoch: int) -> int:

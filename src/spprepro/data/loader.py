@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from spprepro.data.decode import decode, resize_short_side, short_side_size
 from spprepro.data.imagenet import Image
+from spprepro.data.kept import KeptImages
 
 Key = tuple[int, int, int]  # epoch, index, size
 
@@ -56,20 +57,21 @@ class TrainImages(Dataset[Batch]):
         crops: Literal["corners", "random"],
         min_side: int,
         crop: int,
+        kept: Path | None = None,
     ) -> None:
-        self.root, self.seed, self.crops, self.min_side, self.crop = str(root), seed, crops, min_side, crop
-        self.paths = np.array([image.path for image in images])  # arrays: a list of objects is copied by every worker
+        self.seed, self.crops, self.crop = seed, crops, crop
+        self.images = KeptImages(root, images, min_side=min_side, folder=kept)
         self.labels = np.array([image.label for image in images])
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.labels)
 
     def __getitems__(self, keys: list[Key]) -> Batch:
         images = pixels_last(len(keys), self.crop, self.crop)
         flips, colours = [], []
         for place, (epoch, index, _) in enumerate(keys):
             draw = np.random.default_rng((self.seed, epoch, index))
-            image = resize_short_side(decode(Path(self.root, self.paths[index])), self.min_side)
+            image = self.images[index]
             top, left = self._corner(draw, *image.shape[-2:])
             images[place] = image[:, top : top + self.crop, left : left + self.crop]
             flips.append(draw.random() < 0.5)
