@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SHARED := $(wildcard ../shared)
-export SPPREPRO_GOLDEN ?= $(if $(SHARED),$(abspath ../shared/golden),$(abspath tests/golden))
+TEST_ENV := $(if $(SHARED),SPPREPRO_GOLDEN=$(abspath ../shared/golden) SPPREPRO_DATA=$(abspath ../shared/data))
 
 .PHONY: setup demo test lint bench report dashboard clean
 
@@ -17,7 +17,7 @@ demo: setup
 	$(BIN)/python -m spprepro experiment=table1_zf5_multisize
 
 test: setup
-	$(BIN)/python -m pytest
+	$(TEST_ENV) $(BIN)/python -m pytest
 
 lint: setup
 	$(BIN)/ruff check .

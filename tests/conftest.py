@@ -41,6 +41,26 @@ def write_picture(path: Path, height: int, width: int, seed: int) -> None:
     cv2.imwrite(str(path), cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
+@pytest.fixture(scope="session")
+def real_photos() -> Callable[[str], Path]:
+    """real_photos(name): a folder of real photos under the SPPREPRO_DATA that pytest was started with, else skips."""
+    home = os.environ.get("SPPREPRO_DATA")
+
+    def find(name: str) -> Path:
+        if home is None or not (Path(home) / name).is_dir():
+            pytest.skip(f"no {name} in SPPREPRO_DATA; set it to a folder that holds it")
+        return Path(home) / name
+
+    return find
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's data sets and caches."""
+    monkeypatch.setenv("SPPREPRO_DATA", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A folder in ILSVRC's layout: 2 classes, 6 training and 3 test images each, of different sizes."""
@@ -70,7 +90,12 @@ def cli(smoke_data: Path, tmp_path: Path) -> Cli:
 
     def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "spprepro", *arguments]
-        surroundings = {**os.environ, "SPPREPRO_DATA": str(smoke_data), **(env or {})}
+        surroundings = {
+            **os.environ,
+            "SPPREPRO_DATA": str(smoke_data),
+            "XDG_CACHE_HOME": str(smoke_data),
+            **(env or {}),
+        }
         return subprocess.run(command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, timeout=300)
 
     return run

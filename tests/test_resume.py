@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 def start(folder, smoke_data, *more):
-    environment = {**os.environ, "SPPREPRO_DATA": str(smoke_data)}
+    environment = {**os.environ, "SPPREPRO_DATA": str(smoke_data), "XDG_CACHE_HOME": str(smoke_data)}
     command = [sys.executable, "-m", "spprepro", *ARGUMENTS, *more]
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

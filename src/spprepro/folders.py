@@ -25,7 +25,12 @@ def experiments() -> Path:
     return _own("experiments", "table02.yaml")
 
 
+def cache_home() -> Path:
+    """Where surveys and resized pixels are kept between jobs: the user's cache folder; safe to delete."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "spprepro"
+
+
 def data_home() -> Path:
-    """Where generated data sets, manifests and caches live: $SPPREPRO_DATA, else the user's cache folder."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("SPPREPRO_DATA") or cache / "spprepro").expanduser()
+    """Where data sets live and the generated one is put: $SPPREPRO_DATA, else beside the caches."""
+    given = os.environ.get("SPPREPRO_DATA")
+    return Path(given).expanduser() if given else cache_home() / "data"

@@ -21,8 +21,10 @@ def counts(config: Config) -> dict[str, int]:
     data = config.data
     if data.name == "mini":
         return {"train": data.amounts.imagenet_train, "val": data.amounts.imagenet_val, "classes": 20}
-    root = Path(data.root or "").expanduser()
-    if not data.root or not root.is_dir():
+    from spprepro.data.prepare import root_of
+
+    root = root_of(data) if data.root else None
+    if root is None or not root.is_dir():
         return ILSVRC
     from spprepro.data.imagenet import list_classes, list_split
 

@@ -3,15 +3,12 @@
 import numpy as np
 import pytest
 
+from spprepro.config import Data
 from spprepro.data.decode import centre_crop, decode, resize_short_side
 from spprepro.data.imagenet import survey
+from spprepro.data.prepare import prepare, root_of
 from spprepro.errors import DataError
 from tests.conftest import write_picture
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("SPPREPRO_DATA", str(tmp_path / "home"))
 
 
 def look(root, **changes):
@@ -39,7 +36,7 @@ def test_mean_and_colour_are_those_of_the_training_crops(tree):
 
 def test_worker_count_does_not_matter(tree, tmp_path, monkeypatch):
     alone = look(tree)
-    monkeypatch.setenv("SPPREPRO_DATA", str(tmp_path / "other"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
     many = look(tree, workers=2)
     assert many.fingerprint == alone.fingerprint
     np.testing.assert_array_equal(many.mean, alone.mean)
@@ -82,12 +79,17 @@ def test_missing_split_is_named(tree):
         look(tree)
 
 
-def test_photos_of_many_sizes(golden, tmp_path):
-    """The reader opens a set of real photos where one lies beside the checkout."""
-    from tests.conftest import ROOT
-
-    photos = ROOT.parent / "shared" / "data" / "photos7"
-    if not photos.is_dir():
-        pytest.skip("no real photos beside the checkout")
-    found = survey(photos, min_side=256, crop=224, workers=0)
+def test_real_photos_of_many_sizes(real_photos):
+    found = survey(real_photos("photos7"), min_side=256, crop=224, workers=0)
     assert (len(found.train), len(found.val), len(found.classes)) == (140, 42, 7)
+
+
+def test_relative_root_is_found_under_the_data_home(tree, tmp_path, monkeypatch):
+    data = Data(name="imagenet", root="tree", crops="random")
+    monkeypatch.chdir(tmp_path / "tree")
+    with pytest.raises(DataError, match=r"data\.root: tree is not a folder, here or in "):
+        prepare(data)
+    monkeypatch.setenv("SPPREPRO_DATA", str(tmp_path))
+    assert root_of(data) == tmp_path / "tree"
+    monkeypatch.chdir(tmp_path)
+    assert root_of(data).absolute() == tmp_path / "tree"

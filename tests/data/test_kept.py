@@ -12,8 +12,7 @@ from spprepro.data.loader import TrainImages
 
 
 @pytest.fixture
-def found(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Survey:
-    monkeypatch.setenv("SPPREPRO_DATA", str(tmp_path / "home"))
+def found(tree: Path) -> Survey:
     return survey(tree, min_side=64, crop=56, workers=0)
 
 

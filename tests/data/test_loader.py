@@ -14,8 +14,7 @@ def alternating(epoch):
 
 
 @pytest.fixture
-def found(tree, tmp_path, monkeypatch):
-    monkeypatch.setenv("SPPREPRO_DATA", str(tmp_path / "home"))
+def found(tree):
     return survey(tree, min_side=64, crop=48, workers=0)
 
 

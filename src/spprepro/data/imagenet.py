@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from spprepro.data.decode import centre_crop, decode_bytes, resize_short_side
 from spprepro.errors import DataError
 from spprepro.files import replacing
-from spprepro.folders import data_home
+from spprepro.folders import cache_home
 
 SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
 _CHUNK = 64
@@ -107,7 +107,7 @@ def survey(
     files = splits["train"] + splits["val"]
     stamps = _stamps(root, [path for path, _ in files])
     key = hashlib.sha256(json.dumps([_SURVEY, str(root), min_side, crop]).encode()).hexdigest()[:16]
-    kept = data_home() / "surveys" / f"{root.name}-{key}.npz"
+    kept = cache_home() / "surveys" / f"{root.name}-{key}.npz"
     known = _read_survey(kept)
     if known is None or known["stamps"] != stamps or known["paths"] != [path for path, _ in files]:
         known = _make_survey(

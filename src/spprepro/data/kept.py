@@ -17,7 +17,7 @@ from torch import Tensor
 
 from spprepro.data.decode import decode, resize_short_side, short_side_size
 from spprepro.data.imagenet import Image
-from spprepro.folders import data_home
+from spprepro.folders import cache_home
 
 
 def kept_folder(images: Sequence[Image], min_side: int, limit_gib: float) -> Path | None:
@@ -25,7 +25,7 @@ def kept_folder(images: Sequence[Image], min_side: int, limit_gib: float) -> Pat
     sizes = (short_side_size(image.height, image.width, min_side) for image in images)
     if sum(3 * height * width for height, width in sizes) > limit_gib * 2**30:
         return None
-    return data_home() / "pixels" / f"{min_side}-torch{torch.__version__}"  # versions may resize differently
+    return cache_home() / "pixels" / f"{min_side}-torch{torch.__version__}"  # versions may resize differently
 
 
 class KeptImages:

@@ -14,9 +14,10 @@ Progress = Callable[[str, int, int], None]  # what is going on, done, of how man
 
 
 def root_of(data: Data) -> Path:
-    """The folder of the set: data.root, else (data=mini) one for each version, seed and size of it."""
+    """data.root, here or under $SPPREPRO_DATA; else (data=mini) a folder for each version, seed and size of it."""
     if data.root:
-        return Path(data.root).expanduser()
+        there = Path(data.root).expanduser()
+        return there if there.is_dir() or not (data_home() / there).is_dir() else data_home() / there
     amounts = data.amounts
     return data_home() / f"mini-v{VERSION}-seed{data.seed}-{amounts.imagenet_train}-{amounts.imagenet_val}"
 
@@ -35,7 +36,9 @@ def prepare(data: Data, progress: Progress | None = None) -> Survey:
             progress=lambda d, n: tell("drawing the mini set", d, n),
         )
     elif not root.is_dir():
-        raise DataError(f"data.root: {root} is not a folder; it must hold train/<wnid>/ and val/<wnid>/")
+        raise DataError(
+            f"data.root: {root} is not a folder, here or in {data_home()}; it must hold train/<wnid>/ and val/<wnid>/"
+        )
     return survey(
         root,
         min_side=data.min_side,
