@@ -34,7 +34,7 @@ def measure(config: Config) -> None:
     """Ours and the peer in turn, with the same files, batch size and number of workers; leaves the record."""
     started = now()
     keep_memory()
-    set_threads(config.trainer.threads, config.data.workers)
+    set_threads(config.trainer.threads, spare=1)
     batch, workers = config.training.batch, config.data.workers
     warm = 2 + workers  # batches until every worker runs
     images, rounds = (batch, 2) if config.tier == "smoke" else (IMAGES, ROUNDS)

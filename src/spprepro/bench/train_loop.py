@@ -65,7 +65,7 @@ def measure(config: Config) -> None:
     """Lightning's step and the bare one in turn; leaves the record."""
     started = now()
     keep_memory()
-    set_threads(config.trainer.threads, config.data.workers)  # as in training, though no worker runs here
+    set_threads(config.trainer.threads, spare=1)  # as in training, though no worker runs here
     steps, rounds, warm = (2, 2, 1) if config.tier == "smoke" else (STEPS, ROUNDS, STEPS // 2)
     print(f"preparing data={config.data.name} ...", file=sys.stderr)
     survey = prepare(config.data)

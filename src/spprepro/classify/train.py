@@ -148,7 +148,7 @@ def train_and_test(config: Config, survey: Survey, folder: Path) -> Outcome:
         refuse_other(checkpoint, snapshots.identity)
     step = int(checkpoint.name.removeprefix("step-").split(".")[0]) if checkpoint else None
     trainer = build_trainer(config, folder, [snapshots, Monitor(survey.classes)], step)
-    set_threads(config.trainer.threads, config.data.workers)
+    set_threads(config.trainer.threads, spare=1)
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     train_s, tested = snapshots.elapsed, time.monotonic()
     set_threads(config.trainer.threads)  # testing has no barriers, and waits for the loader anyway

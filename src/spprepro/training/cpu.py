@@ -24,9 +24,10 @@ def keep_memory() -> None:
             pass  # another C library: slower, otherwise the same
 
 
-def set_threads(threads: int, workers: int = 0) -> None:
-    """`threads`, or for 0 a core for each of `workers` busy loading processes and the others for torch.
+def set_threads(threads: int, *, spare: int = 0) -> None:
+    """`threads`, or for 0 all cores but `spare`, which are left to the processes that load images.
 
-    A thread that shares its core holds up all others at the barriers inside oneDNN's backward convolutions.
+    A thread that shares its core holds up all others at the barriers inside oneDNN's backward convolutions. The number
+    must not follow the number of workers: sums in another order are other numbers.
     """
-    torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) - workers))
+    torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) - spare))
