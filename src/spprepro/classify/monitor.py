@@ -66,9 +66,17 @@ class Monitor(pl.Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Pictures with true and predicted classes, once an epoch."""
         if isinstance(trainer.logger, TensorBoardLogger) and self.shown:
-            pictures = np.stack([captioned(*shown, self.classes) for shown in self.shown])
-            trainer.logger.experiment.add_images("test/predictions", pictures, trainer.global_step)
+            pictures = [captioned(*shown, self.classes) for shown in self.shown]
+            trainer.logger.experiment.add_image("test/predictions", grid(pictures), trainer.global_step)
         self.shown = []
+
+
+def grid(pictures: list[NDArray[np.uint8]], columns: int = 4) -> NDArray[np.uint8]:
+    """(3, H, W) pictures of one size in rows of `columns`, the last row filled up with white."""
+    blank = np.full_like(pictures[0], 255)
+    padded = pictures + [blank] * (-len(pictures) % columns)
+    rows = [np.concatenate(padded[i : i + columns], 2) for i in range(0, len(padded), columns)]
+    return np.concatenate(rows, 1)
 
 
 def captioned(image: Tensor, label: int, scores: Tensor, classes: list[str]) -> NDArray[np.uint8]:
