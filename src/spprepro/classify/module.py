@@ -124,15 +124,24 @@ class Classifier(pl.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self.indices.append(batch.index.cpu())
-        for name, views in self.views.items():
-            self.scores[name].append(self.view_scores(batch.images, views).cpu())
+        for name, scores in self.scores_by_view(batch.images, self.views).items():
+            self.scores[name].append(scores.cpu())
 
     def view_scores(self, images: Tensor, views: Views) -> Float[Tensor, "n classes"]:
-        """Softmax scores averaged over the views; views of one size go through the network together."""
-        cut = views(images, self.mean.shape[-1])
-        scores = self(prepare_test(torch.cat(cut), self.mean, self.scale, self.layout)).float().softmax(1)
-        mean: Tensor = scores.view(len(cut), len(images), -1).mean(0)
-        return mean
+        """Softmax scores averaged over the views."""
+        return self.scores_by_view(images, {"only": views})["only"]
+
+    def scores_by_view(self, images: Tensor, views: Mapping[str, Views]) -> dict[str, Tensor]:
+        """The averaged scores (N, classes) of each set of views; a view that two sets share is scored once."""
+        cut = {name: make(images, self.mean.shape[-1]) for name, make in views.items()}
+        unique = {_place(view): view for parts in cut.values() for view in parts}
+        scores: dict[Any, Tensor] = {}
+        for size in sorted({view.shape[-2:] for view in unique.values()}):
+            same = {place: view for place, view in unique.items() if view.shape[-2:] == size}
+            x = prepare_test(torch.cat(list(same.values())), self.mean, self.scale, self.layout)
+            parts = self(x).float().softmax(1).split(len(images))
+            scores |= dict(zip(same, parts, strict=True))
+        return {name: torch.stack([scores[_place(view)] for view in parts]).mean(0) for name, parts in cut.items()}
 
     def gathered_scores(self) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float32]]]:
         """(index, view -> (n, classes)) of every test image, sorted by index, from all devices."""
@@ -145,3 +154,8 @@ class Classifier(pl.LightningModule):
         order = index.argsort()
         scores = {name: torch.cat([part[1][name] for part in parts])[order].numpy() for name in self.views}
         return index[order].numpy(), scores
+
+
+def _place(view: Tensor) -> tuple[Any, ...]:
+    """What tells two views of one batch apart: the same pixels lie in the same place of memory."""
+    return view.data_ptr(), view.shape, view.stride()

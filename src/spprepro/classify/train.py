@@ -36,7 +36,6 @@ from spprepro.training.checkpoint import AtomicCheckpointIO, Snapshots, newest, 
 from spprepro.training.cpu import set_threads
 
 TEST_BATCH = 8  # ten views each: 80 pictures through the network together
-LOOK = 256  # test images behind the error curve during training
 
 
 class ImageData(pl.LightningDataModule):
@@ -69,7 +68,8 @@ class ImageData(pl.LightningDataModule):
         return TrainLoader(images, batches, workers=d.workers, pin=c.trainer.accelerator == "gpu")
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        choice = np.random.default_rng(0).permutation(len(self.survey.val))[:LOOK]
+        look = min(2000, max(128, len(self.survey.train) // 32))  # a glance: a few seconds an epoch at any scale
+        choice = np.random.default_rng(0).permutation(len(self.survey.val))[:look]
         return self._test_loader([self.survey.val[i] for i in sorted(choice)])
 
     def test_dataloader(self) -> DataLoader[Batch]:
