@@ -121,6 +121,8 @@ class Classifier(pl.LightningModule):
 
     def on_test_start(self) -> None:
         self.scores, self.indices = {name: [] for name in self.views}, []
+        if self.trainer.precision == "bf16-mixed":  # once, where autocast would convert all weights for every batch
+            self.network.to(torch.bfloat16)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self.indices.append(batch.index.cpu())
