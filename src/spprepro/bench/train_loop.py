@@ -26,7 +26,6 @@ from spprepro.classify.module import Classifier
 from spprepro.classify.monitor import Monitor
 from spprepro.classify.train import ImageData, build_classifier, build_trainer
 from spprepro.config import Config
-from spprepro.data.augment import prepare_training
 from spprepro.data.imagenet import Survey
 from spprepro.data.loader import Batch, whole
 from spprepro.data.prepare import prepare
@@ -135,17 +134,7 @@ def bare_steps(
     def step() -> None:
         batch = next(data).to(device, non_blocking=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            x = prepare_training(
-                batch.images,
-                batch.flip,
-                batch.colour,
-                batch.size,
-                mean=module.mean,
-                directions=module.colour,
-                scale=module.scale,
-                layout=module.layout,
-            )
-            loss = F.cross_entropy(module.network(x).float(), batch.labels)
+            loss = F.cross_entropy(module.network(module.prepare(batch)).float(), batch.labels)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -77,8 +77,9 @@ class Classifier(pl.LightningModule):
             group["lr"] = factor * t.lr / 10**done
         self.log("train/lr", t.lr / 10**done)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        x = prepare_training(
+    def prepare(self, batch: Batch) -> Float[Tensor, "n 3 s s"]:
+        """Network input from a training batch."""
+        return prepare_training(
             batch.images,
             batch.flip,
             batch.colour,
@@ -88,7 +89,9 @@ class Classifier(pl.LightningModule):
             scale=self.scale,
             layout=self.layout,
         )
-        scores = self(x).float()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        scores = self(self.prepare(batch)).float()
         loss = F.cross_entropy(scores, batch.labels)
         self.wrong += int((scores.detach().argmax(1) != batch.labels).sum())
         self.seen += len(batch.labels)
