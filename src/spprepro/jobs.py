@@ -1,6 +1,5 @@
 """Run one job: make or find its data, train, test, and leave its record; or one of the small tasks."""
 
-import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,9 +104,6 @@ def _write_record(
     started: str,
     wall_s: float,
 ) -> None:
-    import torch
-
-    device = torch.cuda.get_device_name() if config.trainer.accelerator == "gpu" else f"cpu x {os.cpu_count()}"
     record = records.Record(
         schema=records.SCHEMA,
         status="smoke" if config.tier == "smoke" else "ok",
@@ -121,7 +117,7 @@ def _write_record(
         git=git,
         versions=records.versions(),
         data=data,
-        device=device,
+        device=records.device(config.trainer.accelerator),
         precision=config.trainer.precision,
         deterministic=str(config.trainer.deterministic).lower(),
         wall_s=round(wall_s, 1),

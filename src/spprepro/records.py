@@ -151,6 +151,15 @@ def versions() -> dict[str, str]:
     return found
 
 
+def device(accelerator: str) -> str:
+    """What a job ran on: the GPU's name, or "cpu x <cores>"."""
+    if accelerator == "gpu":
+        import torch
+
+        return torch.cuda.get_device_name()
+    return f"cpu x {os.cpu_count()}"
+
+
 def command() -> str:
     """The command of this process as typed, without what the command line added to it."""
     import shlex

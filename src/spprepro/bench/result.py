@@ -80,7 +80,6 @@ def finish(measurement: Measurement, config: Config) -> Path:
 
 
 def _record(m: Measurement, config: Config) -> dict[str, Any]:
-    gpu = config.trainer.accelerator == "gpu"
     return {
         "name": m.name,
         "ours": median(m.ours.values),
@@ -97,7 +96,7 @@ def _record(m: Measurement, config: Config) -> dict[str, Any]:
         "workers": config.data.workers,
         "threads": torch.get_num_threads(),
         "cpu_count": os.cpu_count(),
-        "device": torch.cuda.get_device_name() if gpu else f"cpu x {os.cpu_count()}",
+        "device": records.device(config.trainer.accelerator),
         "versions": {**records.versions(), "pillow": metadata.version("pillow")},
         "git": records.git_state(Path(__file__).parents[1]),
         "command": records.command(),

@@ -1,7 +1,7 @@
 """Any folder in ILSVRC's layout, train/<wnid>/* and val/<wnid>/*, and the survey made of it before a job starts.
 
 The survey decodes every file once, so that an unreadable one stops the job before training. It keeps sizes, hashes, the
-mean image and the colour statistics of the training set, and is made again only for files that changed.
+mean image and the colour statistics of the training set, and is made again only when a file changed.
 """
 
 import hashlib
@@ -175,20 +175,21 @@ def _make_survey(
     paths = [path for path, _ in files]
     chunks = _Chunks(root, paths, *sizes)
     loader = DataLoader(chunks, batch_size=None, num_workers=workers, collate_fn=lambda part: part)
-    parts = []
-    for part in loader:
-        parts.append(part)
+    rows, faults, pixels = [], [], 0
+    total, outer = np.zeros((3, sizes[1], sizes[1])), np.zeros((3, 3))
+    for done, part in enumerate(loader, 1):  # summed up at once: a million images have thousands of parts
+        rows += part["rows"]
+        faults += part["faults"]
+        total += part["total"]
+        outer += part["outer"]
+        pixels += part["pixels"]
         if progress:
-            progress(min(len(parts) * _CHUNK, len(paths)), len(paths))
-    faults = [fault for part in parts for fault in part["faults"]]
+            progress(min(done * _CHUNK, len(paths)), len(paths))
     if faults:
         raise DataError(faults)
-    rows = [row for part in parts for row in part["rows"]]
-    count = sum(path.startswith("train/") for path in paths)
-    mean = sum(part["total"] for part in parts) / count
-    pixels = sum(part["pixels"] for part in parts)
+    mean = total / sum(path.startswith("train/") for path in paths)
     centre = mean[:, ::4, ::4].reshape(3, -1).mean(1)
-    covariance = sum(part["outer"] for part in parts) / pixels - np.outer(centre, centre)
+    covariance = outer / pixels - np.outer(centre, centre)
     values, vectors = np.linalg.eigh(covariance)
     return {
         "paths": paths,
