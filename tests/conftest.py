@@ -76,8 +76,8 @@ def tree(tmp_path: Path) -> Path:
 def smoke_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SPPREPRO_DATA with the generated set that tier=smoke asks for."""
     home = tmp_path_factory.mktemp("data")
-    amounts = mini.Amounts(imagenet_train=40, imagenet_val=20)
-    mini.generate(home / f"mini-v{VERSION}-seed0-40-20", part="imagenet", seed=0, amounts=amounts)
+    amounts = mini.Amounts(imagenet_train=40, imagenet_val=20, imagenet_test=20)
+    mini.generate(home / f"mini-v{VERSION}-seed0-40-20-20", part="imagenet", seed=0, amounts=amounts)
     return home
 
 

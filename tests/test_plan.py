@@ -10,7 +10,8 @@ from tests.test_config import compose
 
 
 def lines(*overrides):
-    text = plan(check(compose(*overrides)))
+    config = check(compose(*overrides))
+    text = plan(config, [config])
     return dict(line.split("  ", 1) for line in text.splitlines())
 
 

@@ -31,7 +31,10 @@ def task(raw: DictConfig) -> None:
         raise Faults(str(error).splitlines()[0]) from error
     config = check(plain)
     if config.task == "validate":
-        print(f"valid: {config.name}, tier={config.tier}, seed={config.seed}")
+        from spprepro.composing import jobs_of, ordered
+
+        for job in ordered(jobs_of(config.tables)) if config.tables else ordered([], [config]):
+            print(f"valid: {job.name}, tier={job.tier}, seed={job.seed}")
         return
     from spprepro.jobs import start
 

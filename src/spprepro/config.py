@@ -19,7 +19,9 @@ from spprepro.nets.trunks import Backbone
 
 Task = Literal["run", "plan", "validate", "report", "prepare", "sheet", "bench"]
 Tier = Literal["smoke", "mini", "small", "paper"]
-Bench = Literal["input_pipeline", "train_loop"]
+Bench = Literal["input_pipeline", "train_loop", "views"]
+Kind = Literal["train", "layers", "test"]
+Test = Literal["ten", "crop", "full", "ten_maps", "multiview", "multiview_full"]
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,20 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Views:
+    """How test images are seen: the tests, each an average over views, and the scales of those on feature maps."""
+
+    tests: list[Test] = field(default_factory=lambda: ["ten", "crop", "full"])
+    scales: list[int] = field(default_factory=lambda: [224, 256, 300, 360, 448, 560])  # of multiview: shorter side
+
+
+@dataclass(frozen=True)
 class MiniAmounts:
     """How many images of the generated sets."""
 
     imagenet_train: int = 0
     imagenet_val: int = 0
+    imagenet_test: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,7 @@ class Data:
     crop: int = 224
     workers: int = 1
     keep_gib: float = 4.0  # a training set that takes no more than this as resized pixels is decoded once; 0: never
+    split: Literal["val", "test"] = "val"  # what a job of kind test scores; test has no labels
     seed: int = 0  # of the generator
     amounts: MiniAmounts = field(default_factory=MiniAmounts)
 
@@ -94,7 +106,11 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole job."""
+    """A whole job.
+
+    kind: train (and test) a network; count its layers; or test trained ones. `models` are what the last kind averages:
+    each a job's name, or name:test where the view differs. `tables`: the jobs of these tables instead of one job.
+    """
 
     name: str
     task: Task
@@ -108,8 +124,12 @@ class Config:
     training: Training
     data: Data
     trainer: Trainer
-    table: int | None = None
+    tables: list[int] = field(default_factory=list)
     bench: Bench | None = None
+    kind: Kind = "train"
+    views: Views = field(default_factory=Views)
+    models: list[str] = field(default_factory=list)
+    widths: dict[str, float] = field(default_factory=dict)  # of the tier, for networks that differ; `width` reads it
 
     def identity(self) -> dict[str, Any]:
         """The settings that the result depends on, by dotted key; where and how fast it runs is not among them."""
@@ -118,7 +138,7 @@ class Config:
 
 # data.root is not among the identity either: the data's fingerprint is
 _INCIDENTAL = re.compile(
-    r"(results_dir|task|overwrite|table|bench|name)$|data\.(root|workers|keep_gib)$"
+    r"(results_dir|task|overwrite|tables|bench|name)$|widths|data\.(root|workers|keep_gib)$"
     r"|trainer\.(devices|num_nodes|threads|accelerator)$|training\.snapshot_steps$|(backbone|data)\.(title|name)$"
 )
 
@@ -228,6 +248,7 @@ def _cross_faults(c: Config) -> Iterator[str]:
     if devices > 0 and t.batch % devices:
         yield f"training.batch: {t.batch} is no multiple of trainer.devices x trainer.num_nodes: {devices}"
     yield from _network_faults(c)
+    yield from _test_faults(c)
     if c.task == "bench" and c.bench is None:
         yield f"bench: task=bench needs one of {', '.join(typing.get_args(Bench))}, e.g. bench=train_loop"
 
@@ -258,3 +279,18 @@ def _network_faults(c: Config) -> Iterator[str]:
                 f"pyramid.levels: level {max(levels)} is larger than the last map, {side}x{side} at "
                 f"training size {size} of backbone={c.backbone.name}"
             )
+
+
+def _test_faults(c: Config) -> Iterator[str]:
+    if not c.views.tests or len(set(c.views.tests)) != len(c.views.tests):
+        yield f"views.tests: {c.views.tests} must be one or more different tests"
+    asked = {*c.views.tests, *(model.partition(":")[2] for model in c.models)}
+    scaled = asked & {"ten_maps", "multiview", "multiview_full"}
+    if scaled and (min(c.views.scales, default=0) < c.data.crop or len(set(c.views.scales)) != len(c.views.scales)):
+        yield f"views.scales: {c.views.scales} must be different sides, none under data.crop={c.data.crop}"
+    if (c.kind == "test") != bool(c.models):
+        yield f"models: {c.models} with kind={c.kind}; kind=test averages trained jobs, one at least, and no other does"
+    for model in c.models:
+        test = model.partition(":")[2]
+        if ":" in model and test not in typing.get_args(Test):
+            yield f"models: {model!r}: {test!r} is no test; choose one of {', '.join(typing.get_args(Test))}"

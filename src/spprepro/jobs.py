@@ -1,13 +1,15 @@
-"""Run one job: make or find its data, train, test, and leave its record; or one of the small tasks."""
+"""Run jobs: one with what it needs, or those of whole tables that are missing; and the small tasks."""
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from spprepro import records, runfolder
+from spprepro.composing import given, jobs_of, needs, ordered
 from spprepro.config import Config
-from spprepro.errors import ConfigError, Faults
+from spprepro.errors import ConfigError, DataError, Faults
 
 
 def start(config: Config) -> None:
@@ -18,9 +20,9 @@ def start(config: Config) -> None:
         for path in report(Path(config.results_dir)):
             print(path)
     elif config.task == "plan":
-        from spprepro.plan import plan
+        from spprepro.plan import plan, plan_all
 
-        print(plan(config))
+        print(plan_all(ordered(jobs_of(config.tables))) if config.tables else plan(config, ordered([], [config])))
     elif config.task == "bench":
         from spprepro.bench import run_bench
 
@@ -33,20 +35,87 @@ def start(config: Config) -> None:
         )
     elif config.task == "sheet":
         _sheet(config)
+    elif config.tables:
+        run_tables(config)
     else:
         run(config)
 
 
 def run(config: Config) -> Path:
-    """Train and test one classifier unless its record is there; returns the record's path."""
-    with runfolder.claimed(config) as folder:
-        path = folder / records.NAME
-        if not path.exists():
-            _train(config, folder)
-        _show(records.read(path))
+    """Run one job, and before it what it needs, unless their records are there; returns the record's path."""
+    path = runfolder.path_of(config) / records.NAME
+    order = ordered([], [config])
+    if path.exists() and not config.overwrite:
+        order = [config]  # a finished job needs nothing
+    _refuse_lost(order, [config])
+    for job in order:
+        _finish(job)
+    _show(records.read(path))
     _refresh(config)
     print(f"record: {path}")
     return path
+
+
+def run_tables(config: Config) -> None:
+    """Run what the tables lack, the needed before the needing, then print them beside the paper's.
+
+    A job that fails with a fault of its data does not stop those that do not need it; all faults come at the end.
+    """
+    wanted = ordered(jobs_of(config.tables))
+    _refuse_lost(wanted, wanted)
+    missing = [job for job in wanted if config.overwrite or not (runfolder.path_of(job) / records.NAME).exists()]
+    print(f"tables {', '.join(map(str, config.tables))}: {len(wanted)} jobs, {len(missing)} to run", file=sys.stderr)
+    faults: list[str] = []
+    failed: set[str] = set()
+    for place, job in enumerate(missing, 1):
+        print(f"[{place}/{len(missing)}] {job.name}, seed {job.seed}", file=sys.stderr)
+        lost = failed.intersection(needs(job))
+        try:
+            if lost:
+                raise DataError(f"not run, as it needs {', '.join(sorted(lost))}")
+            _finish(job)
+        except Faults as error:
+            failed.add(job.name)
+            faults += [f"{job.name}: {fault}" for fault in error.faults]
+    if config.tier != "smoke":
+        from spprepro.report.render import report, terminal
+
+        if len(failed) < len(wanted):
+            report(Path(config.results_dir), [config.tier])
+            print(terminal(Path(config.results_dir), config.tier, config.tables))
+    if faults:
+        raise Faults(faults)
+
+
+def _refuse_lost(jobs: Sequence[Config], asked: Sequence[Config]) -> None:
+    """All at once, before any work: run folders with other settings, and networks whose weights are gone."""
+    faults: list[str] = []
+    folders = {job.name: runfolder.path_of(job) for job in jobs}
+    for job in jobs:
+        if not (job.overwrite and job in asked):
+            try:
+                runfolder.refuse_other_settings(job)
+            except Faults as error:
+                faults += error.faults
+        if (folders[job.name] / records.NAME).exists() and not job.overwrite:
+            continue
+        for need in needs(job):
+            folder = folders[need]
+            if (folder / records.NAME).exists() and not any((folder / "checkpoints").glob("*.ckpt")):
+                faults.append(
+                    f"{job.name}: needs the weights of {need}, but {folder} holds its record alone (weights do not "
+                    f"travel with records); train it again with experiment={need} seed={job.seed} overwrite=true, or "
+                    "run everything in a results_dir of your own"
+                )
+    if faults:
+        raise ConfigError(faults)
+
+
+def _finish(config: Config) -> None:
+    """The job's record, made unless it is there."""
+    with runfolder.claimed(config) as folder:
+        if not (folder / records.NAME).exists():
+            {"train": _train, "layers": _layers, "test": _test}[config.kind](config, folder)
 
 
 def _refresh(config: Config) -> None:
@@ -63,36 +132,87 @@ def _refresh(config: Config) -> None:
 
 
 def _train(config: Config, folder: Path) -> None:
-    started, git = datetime.now(UTC).isoformat(timespec="seconds"), records.git_state(Path(__file__).parent)
-    from spprepro.training.cpu import keep_memory  # torch from here on
-
-    keep_memory()
+    started, git = _start()
     survey = _prepare(config)
     import numpy as np
 
-    from spprepro.classify.evaluate import save_predictions, wrong_at
-    from spprepro.classify.train import train_and_test
+    from spprepro.classify.evaluate import errors, save_predictions
+    from spprepro.classify.score import score_images
+    from spprepro.classify.train import train
 
-    outcome = train_and_test(config, survey, folder)
+    module, train_s = train(config, survey, folder)
+    scores, test_s = score_images(config, module, survey.root, survey.val)
     labels = np.array([image.label for image in survey.val])
-    save_predictions(folder, labels, outcome.scores, [image.path for image in survey.val], survey.classes)
-    metrics = {}
-    for view, scores in outcome.scores.items():
-        prefix = "" if view == "ten" else f"{view}_"  # Table 2's ten views are the standard test
-        for k in (1, 5):
-            error = 100 * float(wrong_at(scores, labels, k).mean())
-            metrics[f"{prefix}top{k}_error"] = records.Metric(error, "%", len(labels))
-    data = {
+    save_predictions(folder, scores, labels, survey.val, survey.classes)
+    data = _data(config, survey) | {"train_s": round(train_s, 1), "test_s": round(test_s, 1)}
+    _write_record(config, folder, errors(folder, scores, labels), data, git, started, train_s + test_s)
+
+
+def _test(config: Config, folder: Path) -> None:
+    """Networks trained before, on val or on the unlabelled test split."""
+    started, git = _start()
+    survey = _prepare(config)
+    import numpy as np
+
+    from spprepro.classify.ensemble import average
+    from spprepro.classify.evaluate import errors, save_predictions, write_submission
+    from spprepro.data.imagenet import class_ids, fingerprint, truth_of_test
+
+    images, data = survey.val, _data(config, survey)
+    labels: Any = np.array([image.label for image in images])
+    if config.data.split == "test":
+        images = survey.test
+        if not images:
+            raise DataError(f"{survey.root / 'test'}: no pictures; data.split=test needs the unlabelled ones there")
+        ids, truth = class_ids(survey.root, survey.classes), truth_of_test(survey.root, survey.classes, len(images))
+        data |= {"split": "test", "fingerprint": fingerprint(images), "test": len(images)}
+    models = {need: runfolder.path_of(ordered([need])[-1]) for need in needs(config)}
+    scores, seconds = average(config, survey, models, images, folder)
+    if config.data.split == "test":
+        for test, values in scores.items():
+            path = folder / (f"submission_{test}.txt" if len(scores) > 1 else "submission.txt")
+            write_submission(path, values, ids)
+            print(f"submission: {path}")
+        labels = truth
+    save_predictions(folder, scores, labels, images, survey.classes)
+    metrics = {} if labels is None else errors(folder, scores, labels)
+    _write_record(config, folder, metrics, data, git, started, seconds)
+
+
+def _layers(config: Config, folder: Path) -> None:
+    """A network of Table 1 at full width, asked for its sizes, and compared with those that the paper prints."""
+    started, git = _start()
+    from spprepro import folders
+    from spprepro.nets.measure import measured
+    from spprepro.paper.tables import departures, load
+
+    metrics = {key: records.Metric(value, unit, 0) for key, (value, unit) in measured(config.backbone).items()}
+    table = load(folders.experiments() / "table01.yaml")
+    faults = departures(table, config.name, {key: metric.value for key, metric in metrics.items()})
+    if faults:
+        raise ConfigError(faults)
+    data = {"name": "none", "fingerprint": "", "train": 0, "test": 0}
+    _write_record(config, folder, metrics, data, git, started, 0.0)
+
+
+def _start() -> tuple[str, dict[str, Any]]:
+    """When, and from which source; torch is loaded from here on."""
+    started, git = datetime.now(UTC).isoformat(timespec="seconds"), records.git_state(Path(__file__).parent)
+    from spprepro.training.cpu import keep_memory
+
+    keep_memory()
+    return started, git
+
+
+def _data(config: Config, survey: Any) -> dict[str, Any]:
+    return {
         "name": config.data.name if config.data.name == "mini" else survey.root.name,
         "fingerprint": survey.fingerprint,
         "train": len(survey.train),
         "test": len(survey.val),
         "classes": len(survey.classes),
         "crops": config.data.crops,
-        "train_s": round(outcome.train_s, 1),
-        "test_s": round(outcome.test_s, 1),
     }
-    _write_record(config, folder, metrics, data, git, started, outcome.train_s + outcome.test_s)
 
 
 def _write_record(
@@ -110,9 +230,9 @@ def _write_record(
         experiment=config.name,
         tier=config.tier,
         seed=config.seed,
-        overrides=_overrides(),
+        overrides=dict(text.removeprefix("++").partition("=")[::2] for text in given()),
         metrics=metrics,
-        needs=[],
+        needs=needs(config),
         config_sha256=records.config_sha256(config.identity()),
         git=git,
         versions=records.versions(),
@@ -125,14 +245,6 @@ def _write_record(
         command=records.command(),
     )
     records.write(record, folder)
-
-
-def _overrides() -> dict[str, str]:
-    """What the command line changed: {"training.epochs": "3", ...}."""
-    from hydra.core.hydra_config import HydraConfig
-
-    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    return dict(text.removeprefix("++").partition("=")[::2] for text in given)
 
 
 def _prepare(config: Config) -> Any:
@@ -163,6 +275,7 @@ def _sheet(config: Config) -> None:
 
 
 def _show(record: records.Record) -> None:
-    """The errors just measured, on the terminal."""
+    """What was measured, on the terminal."""
     for key, metric in record.metrics.items():
-        print(f"{key}: {metric.value:.2f} {metric.unit} of {metric.n} images")
+        of = f" of {metric.n} images" if metric.n else ""
+        print(f"{key}: {metric.value:.2f} {metric.unit}{of}")

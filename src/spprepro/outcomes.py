@@ -6,6 +6,8 @@ is that of the data set whose fingerprint the record holds.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +21,7 @@ NAME = "outcomes.npz"
 def write(folder: Path, wrong: Mapping[str, NDArray[np.bool_]]) -> Path:
     """Keeps metric key -> (n,) whether each image was wrong, as `folder`/outcomes.npz."""
     path = folder / NAME
-    packed = {key: np.packbits(value) for key, value in wrong.items()}
+    packed: dict[str, Any] = {key: np.packbits(value) for key, value in wrong.items()}
     counts = np.array([len(value) for value in wrong.values()])
     with replacing(path) as out:
         np.savez_compressed(out, keys=np.array(list(wrong)), counts=counts, **packed)
@@ -33,5 +35,5 @@ def read(folder: Path) -> dict[str, NDArray[np.bool_]]:
         with np.load(path, allow_pickle=False) as kept:
             counts = dict(zip(kept["keys"].tolist(), kept["counts"].tolist(), strict=True))
             return {key: np.unpackbits(kept[key], count=n).astype(bool) for key, n in counts.items()}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise DataError(f"{path}: missing or damaged ({error}); run the job again with overwrite=true") from error

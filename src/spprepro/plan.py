@@ -1,18 +1,21 @@
 """What a job would do and cost, computed from its configuration alone."""
 
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import yaml
 
 from spprepro import records
 from spprepro.classify.sizes import size_of_epoch
-from spprepro.config import Config, check
+from spprepro.config import Config, Test, Views, check
 from spprepro.nets.geometry import forward_multiply_adds, head_inputs, head_parameters, layer_sizes
 from spprepro.nets.trunks import Backbone
 from spprepro.runfolder import path_of
 
-ILSVRC = {"train": 1_281_167, "val": 50_000, "classes": 1000}
+ILSVRC = {"train": 1_281_167, "val": 50_000, "test": 100_000, "classes": 1000}
 RATE = {"cpu": 100e9, "gpu": 10e12}  # floating-point operations a second where nothing has been measured yet
 
 
@@ -20,18 +23,21 @@ def counts(config: Config) -> dict[str, int]:
     """Training images, test images and classes, by listing folders (ILSVRC-2012's where there is no folder)."""
     data = config.data
     if data.name == "mini":
-        return {"train": data.amounts.imagenet_train, "val": data.amounts.imagenet_val, "classes": 20}
+        amounts = data.amounts
+        counts = {"train": amounts.imagenet_train, "val": amounts.imagenet_val, "test": amounts.imagenet_test}
+        return {**counts, "classes": 20}
     from spprepro.data.prepare import root_of
 
     root = root_of(data) if data.root else None
     if root is None or not root.is_dir():
         return ILSVRC
-    from spprepro.data.imagenet import list_classes, list_split
+    from spprepro.data.imagenet import list_classes, list_split, list_test
 
     classes = list_classes(root)
     return {
         "train": sum(1 for _ in list_split(root, "train", classes)),
         "val": sum(1 for _ in list_split(root, "val", classes)),
+        "test": len(list_test(root)),
         "classes": len(classes),
     }
 
@@ -47,12 +53,37 @@ def training_operations(config: Config, backbone: Backbone, images: int, classes
 
 
 def test_operations(config: Config, backbone: Backbone, images: int, classes: int) -> float:
-    """Ten crops and one, and with SPP the full image, taken as 4:3."""
+    """Floating-point operations of a network's tests; pictures are taken as 4:3."""
     crop, side, levels = config.data.crop, config.data.min_side, config.pyramid.levels
-    forward = 11.0 * forward_multiply_adds(backbone, levels, classes, crop, crop, crop)
-    if levels:
-        forward += forward_multiply_adds(backbone, levels, classes, side, side * 4 // 3, crop)
-    return 2.0 * forward * images
+    tests = set(config.views.tests) - (set() if levels else {"full", "multiview_full"})
+
+    def forward(height: int, width: int) -> float:
+        return forward_multiply_adds(backbone, levels, classes, height, width, crop)
+
+    total = (10 * ("ten" in tests) + ("crop" in tests)) * forward(crop, crop)
+    total += ("full" in tests) * forward(side, side * 4 // 3)
+    if tests & {"ten_maps", "multiview", "multiview_full"}:  # the fc layers of 17 views more a map, mirrored or not
+        head = head_parameters(backbone, head_inputs(backbone, levels, crop), classes)
+        total += sum(2 * (forward(scale, scale * 4 // 3) + 17 * head) for scale in config.views.scales)
+    return 2.0 * total * images
+
+
+def operations(config: Config, jobs: Mapping[str, Config], amount: Mapping[str, int]) -> tuple[float, float]:
+    """(training, testing) operations of a job of any kind; `jobs`: those that it needs, by name."""
+    if config.kind == "layers":
+        return 0.0, 0.0
+    images, classes = amount["test" if config.data.split == "test" else "val"], amount["classes"]
+    if config.kind == "train":
+        backbone = config.backbone.scaled(config.width)
+        learning = training_operations(config, backbone, amount["train"], classes)
+        return learning, test_operations(config, backbone, images, classes)
+    testing = 0.0
+    for model in config.models:
+        job, _, test = model.partition(":")
+        its = jobs[job]
+        views = Views(tests=[cast(Test, test)] if test else config.views.tests, scales=config.views.scales)
+        testing += test_operations(replace(its, views=views), its.backbone.scaled(its.width), images, classes)
+    return 0.0, testing
 
 
 def memory_bytes(config: Config, backbone: Backbone, parameters: int) -> float:
@@ -74,28 +105,29 @@ def measured_rate(config: Config) -> tuple[float, str]:
         if record.device.startswith("cpu") != (kind == "cpu") or record.precision != precision:
             continue
         done = check(yaml.safe_load((path.parent / "config.yaml").read_text()))
-        backbone, classes = done.backbone.scaled(done.width), record.data["classes"]
-        operations = training_operations(done, backbone, record.data["train"], classes)
-        operations += test_operations(done, backbone, record.data["test"], classes)
-        return operations / record.wall_s, f"measured: {path}"
+        if done.kind != "train":
+            continue
+        amount = {"train": record.data["train"], "val": record.data["test"], "classes": record.data["classes"]}
+        return sum(operations(done, {}, amount)) / record.wall_s, f"measured: {path}"
     return RATE[kind], "a guess: no record of such a device here yet"
 
 
-def plan(config: Config) -> str:
-    """The plan as text, one quantity a line; runs nothing and loads no torch."""
+def plan(config: Config, jobs: Sequence[Config]) -> str:
+    """The plan of one job as text, one quantity a line; runs nothing and loads no torch. `jobs`: it and its needs."""
+    if config.kind != "train":
+        return plan_all(jobs)
     backbone, t, levels = config.backbone.scaled(config.width), config.training, config.pyramid.levels
     amount = counts(config)
     classes = amount["classes"]
     parameters = sum(layer.parameters for layer in layer_sizes(backbone, config.data.crop, config.data.crop))
     parameters += head_parameters(backbone, head_inputs(backbone, levels, config.data.crop), classes)
     steps = amount["train"] // t.batch
-    learning = training_operations(config, backbone, amount["train"], classes)
-    testing = test_operations(config, backbone, amount["val"], classes)
+    learning, testing = operations(config, {}, amount)
     rate, source = measured_rate(config)
     devices = config.trainer.devices * config.trainer.num_nodes
     memory = memory_bytes(config, backbone, parameters)
     seconds = (learning + testing) / rate / devices
-    views = "10 views, 1 crop" + (", 1 full image" if levels else " (no full image without SPP)")
+    tests = ", ".join(test for test in config.views.tests if levels or test not in ("full", "multiview_full"))
     lines = {
         "job": f"{config.name}, tier={config.tier}, seed={config.seed}",
         "run folder": str(path_of(config)),
@@ -105,7 +137,7 @@ def plan(config: Config) -> str:
         "data": f"{config.data.name}: {amount['train']:,} training and {amount['val']:,} test images",
         "steps": f"{steps * t.epochs:,} ({t.epochs} epochs of {steps:,} batches of {t.batch})",
         "training images": f"{steps * t.epochs * t.batch:,} at {_sizes(config)} pixels",
-        "tests": f"{amount['val']:,} images: {views}",
+        "tests": f"{amount['val']:,} images: {tests}",
         "operations": f"{learning:.3g} training + {testing:.3g} testing (floating point)",
         "memory": f"about {memory / 2**30:.1f} GiB a device ({config.trainer.precision})",
         "checkpoints": f"{3 * 8 * parameters / 2**20:.0f} MiB on disk at most",
@@ -114,6 +146,26 @@ def plan(config: Config) -> str:
     }
     width = max(map(len, lines))
     return "\n".join(f"{name:<{width}}  {text}" for name, text in lines.items())
+
+
+def plan_all(jobs: Sequence[Config]) -> str:
+    """What of these jobs would run, in this order, and what it would cost; runs nothing and loads no torch."""
+    by_name = {job.name: job for job in jobs}
+    amount, (rate, source) = counts(jobs[0]), measured_rate(jobs[0])
+    trainer = jobs[0].trainer
+    devices = trainer.devices * trainer.num_nodes
+    width = max(map(len, by_name))
+    lines = [f"{'job':<{width}}  {'state':<7}  operations  expected time"]
+    total = 0.0
+    for job in jobs:
+        done = (path_of(job) / records.NAME).exists() and not job.overwrite
+        cost = sum(operations(job, by_name, amount))
+        total += 0.0 if done else cost
+        time = "" if done else _duration(cost / rate / devices)
+        lines.append(f"{job.name:<{width}}  {'there' if done else 'to run':<7}  {cost:10.3g}  {time}".rstrip())
+    lines.append(f"{'to run in all':<{width}}  {'':<7}  {total:10.3g}  {_duration(total / rate / devices)}")
+    lines.append(f"on {devices} x {trainer.accelerator} at {rate / 1e9:.3g} GFLOP/s a device ({source})")
+    return "\n".join(lines)
 
 
 def _sizes(config: Config) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from spprepro import records
-from spprepro.config import Config, flatten
+from spprepro import outcomes, records
+from spprepro.config import Config, check
 from spprepro.errors import ConfigError, DataError
 from spprepro.files import write_text
 
@@ -37,19 +37,21 @@ def claimed(config: Config) -> Iterator[Path]:
             ) from None
         if config.overwrite:
             _clear(folder)
-        _refuse_other_settings(config, folder)
+        refuse_other_settings(config)
         if not (folder / "config.yaml").exists():
             write_text(folder / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
         yield folder
 
 
-def _refuse_other_settings(config: Config, folder: Path) -> None:
+def refuse_other_settings(config: Config) -> None:
+    """Raises ConfigError with each key in which the run that lies in the job's folder differs from `config`."""
+    folder = path_of(config)
     path = folder / "config.yaml"
     if not path.exists():
         return
     try:
-        kept = flatten(yaml.safe_load(path.read_text()))
-    except (yaml.YAMLError, AttributeError) as error:
+        kept = check(yaml.safe_load(path.read_text())).identity()  # keys that are newer than the run have their default
+    except (yaml.YAMLError, AttributeError, ConfigError) as error:
         raise DataError(f"{path}: damaged; start again with overwrite=true") from error
     faults = [
         f"{key}: {value!r} now, but {folder} holds a run with {kept.get(key)!r}; set it back, give the new run another "
@@ -64,6 +66,8 @@ def _refuse_other_settings(config: Config, folder: Path) -> None:
 def _clear(folder: Path) -> None:
     """Forget an earlier run: its record first, so that a crash leaves no record without its run."""
     (folder / records.NAME).unlink(missing_ok=True)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    for path in [*folder.glob("events.out.tfevents.*"), folder / "predictions.npz", folder / "config.yaml"]:
-        path.unlink(missing_ok=True)
+    for name in ("checkpoints", "scores"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for pattern in ("events.out.tfevents.*", "predictions.npz", outcomes.NAME, "submission*.txt", "config.yaml"):
+        for path in folder.glob(pattern):
+            path.unlink()

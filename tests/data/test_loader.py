@@ -90,12 +90,12 @@ def test_corners_are_the_five_of_the_paper(found):
 
 
 def test_test_images_come_once_in_batches_of_one_size(found):
-    images = TestImages(found.root, found.val, min_side=64)
+    images = TestImages(found.root, found.val, [64, 96])
     for world in (1, 2, 3):
         seen = []
         for rank in range(world):
-            batches = SizeBatches(found.val, 2, min_side=64, rank=rank, world=world)
+            batches = SizeBatches(found.val, 2, [64, 96], rank=rank, world=world)
             for batch in make_test_loader(images, batches, workers=0, pin=False):
-                assert min(batch.images.shape[-2:]) == 64
+                assert {side: min(pictures.shape[-2:]) for side, pictures in batch.images.items()} == {64: 64, 96: 96}
                 seen += batch.index.tolist()
         assert sorted(seen) == list(range(6))

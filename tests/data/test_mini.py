@@ -15,7 +15,7 @@ from spprepro.data import mini, scene
 from spprepro.data.mini import CLASSES, Amounts, Part, contact_sheet, generate, manifest_path, verify
 from spprepro.errors import ConfigError, DataError
 
-FEW = Amounts(imagenet_train=40, imagenet_val=60, voc_trainval=41, voc_test=20, caltech_per_class=2)
+FEW = Amounts(imagenet_train=40, imagenet_val=60, imagenet_test=10, voc_trainval=41, voc_test=20, caltech_per_class=2)
 NAMES = [each.name for each in CLASSES]
 
 

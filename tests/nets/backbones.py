@@ -6,9 +6,15 @@ from spprepro.config import _build
 from spprepro.folders import conf
 from spprepro.nets.trunks import Backbone
 
+NAMES = ("zf5", "convnet5", "overfeat5", "overfeat7", "alex5")
+
+
+def backbone(name: str) -> Backbone:
+    faults: list[str] = []
+    built = _build(Backbone, yaml.safe_load((conf() / "backbone" / f"{name}.yaml").read_text()), "backbone", faults)
+    assert not faults
+    return built
+
 
 def zf5() -> Backbone:
-    faults: list[str] = []
-    backbone = _build(Backbone, yaml.safe_load((conf() / "backbone" / "zf5.yaml").read_text()), "backbone", faults)
-    assert not faults
-    return backbone
+    return backbone("zf5")

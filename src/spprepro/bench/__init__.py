@@ -7,6 +7,8 @@ def run_bench(config: Config) -> None:
     """Run `config.bench` and print its measurement; the record lies in results_dir/bench/."""
     if config.bench == "input_pipeline":
         from spprepro.bench.input_pipeline import measure
+    elif config.bench == "views":
+        from spprepro.bench.views import measure
     else:
         from spprepro.bench.train_loop import measure
     measure(config)

@@ -111,14 +111,18 @@ def _seconds(
     count = warm + timed
     loader = DataLoader([batches[i % len(batches)] for i in range(count)], batch_size=None, collate_fn=whole)  # type: ignore[arg-type,var-annotated]
     device = training_device(config)
-    step = bare_steps(build_classifier(config, survey), loader, config.trainer.precision, device)
+
+    def fresh() -> Classifier:
+        return build_classifier(config, len(survey.classes), survey.mean, survey.colour)
+
+    step = bare_steps(fresh(), loader, config.trainer.precision, device)
     bare = BareSteps(step, device, warm)
     snapshots = Snapshots(scratch / "checkpoints", every=count + 1, identity={})  # saves after the last step only
     once = replace(config, training=replace(config.training, epochs=1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Lightning has to say about loaders made for this measurement
         trainer = build_trainer(once, scratch, [snapshots, Monitor(survey.classes), bare], None)
-        trainer.fit(build_classifier(config, survey), train_dataloaders=loader)
+        trainer.fit(fresh(), train_dataloaders=loader)
     return bare.lightning, bare.bare
 
 

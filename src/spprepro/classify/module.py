@@ -1,6 +1,5 @@
-"""The classifier as Lightning sees it: loss, errors, optimiser, learning rate, and class scores by view."""
+"""The classifier as Lightning sees it: loss, errors, optimiser, learning rate, and class scores by test."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,10 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spprepro.classify.views import Views, crop_view
+from spprepro.classify.views import Viewing, crop_view, score
 from spprepro.config import Training
 from spprepro.data.augment import prepare_test, prepare_training
-from spprepro.data.loader import Batch
+from spprepro.data.loader import Batch, TestBatch
 from spprepro.training.schedule import drops
 
 
@@ -35,14 +34,14 @@ class Classifier(pl.LightningModule):
         *,
         mean: NDArray[np.float32],
         colour: NDArray[np.float32],
+        viewing: Viewing,
         channels_last: bool = True,
-        views: Mapping[str, Views] | None = None,
     ) -> None:
         super().__init__()
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.network = network.to(memory_format=self.layout)
         self.training_config = training
-        self.views = dict(views or {})
+        self.viewing = viewing
         self.register_buffer("mean", torch.from_numpy(mean))
         self.register_buffer("colour", torch.from_numpy(colour))
         self.register_buffer("scale", torch.tensor(training.input_scale))
@@ -115,52 +114,41 @@ class Classifier(pl.LightningModule):
 
     # testing
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def prepare_test(self, images: Tensor) -> Float[Tensor, "n 3 h w"]:
+        """Network input from views of test images."""
+        return prepare_test(images, self.mean, self.scale, self.layout)
+
+    def crop_scores(self, images: Tensor) -> Float[Tensor, "n classes"]:
+        """Softmax scores of the centre crops."""
+        crops = crop_view(images, self.mean.shape[-1])[0]
+        return self(self.prepare_test(crops)).float().softmax(1)  # type: ignore[no-any-return]
+
+    def validation_step(self, batch: TestBatch, batch_idx: int) -> None:
         """One centre crop on a fixed part of the test images: a curve to look at, never a number to choose by."""
-        scores = self.view_scores(batch.images, crop_view)
+        (images,) = batch.images.values()
+        scores = self.crop_scores(images)
         error = 100 * (scores.argmax(1) != batch.labels).float().mean()
         loss = F.nll_loss(scores.log(), batch.labels)
         self.log_dict({"val/error": error, "val/loss": loss}, batch_size=len(batch.labels), sync_dist=True)
 
     def on_test_start(self) -> None:
-        self.scores, self.indices = {name: [] for name in self.views}, []
+        self.scores, self.indices = {test: [] for test in self.viewing.tests}, []
         if self.trainer.precision == "bf16-mixed":  # once, where autocast would convert all weights for every batch
             self.network.to(torch.bfloat16)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: TestBatch, batch_idx: int) -> None:
         self.indices.append(batch.index.cpu())
-        for name, scores in self.scores_by_view(batch.images, self.views).items():
-            self.scores[name].append(scores.cpu())
-
-    def view_scores(self, images: Tensor, views: Views) -> Float[Tensor, "n classes"]:
-        """Softmax scores averaged over the views."""
-        return self.scores_by_view(images, {"only": views})["only"]
-
-    def scores_by_view(self, images: Tensor, views: Mapping[str, Views]) -> dict[str, Tensor]:
-        """The averaged scores (N, classes) of each set of views; a view that two sets share is scored once."""
-        cut = {name: make(images, self.mean.shape[-1]) for name, make in views.items()}
-        unique = {_place(view): view for parts in cut.values() for view in parts}
-        scores: dict[Any, Tensor] = {}
-        for size in sorted({view.shape[-2:] for view in unique.values()}):
-            same = {place: view for place, view in unique.items() if view.shape[-2:] == size}
-            x = prepare_test(torch.cat(list(same.values())), self.mean, self.scale, self.layout)
-            parts = self(x).float().softmax(1).split(len(images))
-            scores |= dict(zip(same, parts, strict=True))
-        return {name: torch.stack([scores[_place(view)] for view in parts]).mean(0) for name, parts in cut.items()}
+        for test, scores in score(self.network, self.prepare_test, batch.images, self.viewing).items():
+            self.scores[test].append(scores.cpu())
 
     def gathered_scores(self) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float32]]]:
-        """(index, view -> (n, classes)) of every test image, sorted by index, from all devices."""
-        mine = (torch.cat(self.indices), {name: torch.cat(parts) for name, parts in self.scores.items()})
+        """(index, test -> (n, classes)) of every test image, sorted by index, from all devices."""
+        mine = (torch.cat(self.indices), {test: torch.cat(parts) for test, parts in self.scores.items()})
         parts: list[Any] = [mine]
         if self.trainer.world_size > 1:
             parts = [None] * self.trainer.world_size
             torch.distributed.all_gather_object(parts, mine)
         index = torch.cat([part[0] for part in parts])
         order = index.argsort()
-        scores = {name: torch.cat([part[1][name] for part in parts])[order].numpy() for name in self.views}
+        scores = {test: torch.cat([part[1][test] for part in parts])[order].numpy() for test in self.scores}
         return index[order].numpy(), scores
-
-
-def _place(view: Tensor) -> tuple[Any, ...]:
-    """What tells two views of one batch apart: the same pixels lie in the same place of memory."""
-    return view.data_ptr(), view.shape, view.stride()

@@ -11,9 +11,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from spprepro.classify.module import Classifier
-from spprepro.classify.views import crop_view
 from spprepro.data.decode import centre_crop
-from spprepro.data.loader import Batch
+from spprepro.data.loader import TestBatch
 
 PICTURES = 12
 
@@ -52,16 +51,16 @@ class Monitor(pl.Callback):
         trainer: pl.Trainer,
         module: pl.LightningModule,
         outputs: Any,
-        batch: Batch,
+        batch: TestBatch,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """The first picture of evenly spread batches, with its scores: test images are sorted by class."""
         step = max(1, int(trainer.num_val_batches[0]) // PICTURES)
         if isinstance(module, Classifier) and batch_idx % step == 0 and len(self.shown) < PICTURES:
-            image = batch.images[:1]
+            image = next(iter(batch.images.values()))[:1]
             crop = centre_crop(image, module.mean.shape[-1])[0].cpu()
-            self.shown.append((crop, int(batch.labels[0]), module.view_scores(image, crop_view)[0].cpu()))
+            self.shown.append((crop, int(batch.labels[0]), module.crop_scores(image)[0].cpu()))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Pictures with true and predicted classes, once an epoch."""

@@ -1,9 +1,5 @@
-"""Train a classifier and test it by views: the parts of Lightning put together for one job."""
+"""Train a classifier: the parts of Lightning put together for one job."""
 
-import logging
-import time
-import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +10,19 @@ from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from spprepro.classify.evaluate import check_complete
 from spprepro.classify.module import Classifier
 from spprepro.classify.monitor import Monitor
+from spprepro.classify.score import image_loader, quiet
 from spprepro.classify.sizes import size_of_epoch
-from spprepro.classify.views import Views, crop_view, full_view, ten_views
+from spprepro.classify.views import Viewing
 from spprepro.config import Config
-from spprepro.data.imagenet import Image, Survey
+from spprepro.data.imagenet import Survey
 from spprepro.data.kept import kept_folder
-from spprepro.data.loader import (
-    Batch,
-    EpochBatches,
-    SizeBatches,
-    TestImages,
-    TrainImages,
-    TrainLoader,
-    test_loader,
-)
+from spprepro.data.loader import EpochBatches, TestBatch, TrainImages, TrainLoader
+from spprepro.nets.geometry import map_side, receptive_field
 from spprepro.nets.network import Network, initialise
 from spprepro.training.checkpoint import AtomicCheckpointIO, Snapshots, newest, refuse_other
 from spprepro.training.cpu import set_threads
-
-TEST_BATCH = 8  # ten views each: 80 pictures through the network together
 
 
 class ImageData(pl.LightningDataModule):
@@ -67,41 +54,41 @@ class ImageData(pl.LightningDataModule):
         batches = EpochBatches(len(images), t.batch, seed=c.seed, size_of=size_of, **self._shard())
         return TrainLoader(images, batches, workers=d.workers, pin=c.trainer.accelerator == "gpu")
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> DataLoader[TestBatch]:
         look = min(2000, max(128, len(self.survey.train) // 32))  # a glance: a few seconds an epoch at any scale
         choice = np.random.default_rng(0).permutation(len(self.survey.val))[:look]
-        return self._test_loader([self.survey.val[i] for i in sorted(choice)])
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        return self._test_loader(self.survey.val)
-
-    def _test_loader(self, images: list[Image]) -> DataLoader[Batch]:
-        d = self.config.data
-        batches = SizeBatches(images, TEST_BATCH, min_side=d.min_side, **self._shard())
-        return test_loader(
-            TestImages(self.survey.root, images, min_side=d.min_side),
-            batches,
-            workers=d.workers,
-            pin=self.config.trainer.accelerator == "gpu",
-        )
+        images = [self.survey.val[i] for i in sorted(choice)]
+        return image_loader(self.config, self.survey.root, images, [self.config.data.min_side], **self._shard())
 
 
-def build_classifier(config: Config, survey: Survey) -> Classifier:
+def build_classifier(
+    config: Config, classes: int, mean: NDArray[np.float32], colour: NDArray[np.float32]
+) -> Classifier:
     """The network of a job with its initial weights, wrapped for Lightning."""
     backbone = config.backbone.scaled(config.width)
     levels, t = config.pyramid.levels, config.training
-    network = Network(backbone, levels=levels, classes=len(survey.classes), dropout=t.dropout, crop=config.data.crop)
+    network = Network(backbone, levels=levels, classes=classes, dropout=t.dropout, crop=config.data.crop)
     initialise(network, backbone, method=t.init.method, std=t.init.std, seed=config.seed)
-    views: dict[str, Views] = {"ten": ten_views, "crop": crop_view}
-    if levels:  # without SPP a network takes crops only
-        views["full"] = full_view
     return Classifier(
         network,
         t,
-        mean=survey.mean,
-        colour=survey.colour,
+        mean=mean,
+        colour=colour,
+        viewing=viewing_of(config),
         channels_last=config.trainer.channels_last,
-        views=views,
+    )
+
+
+def viewing_of(config: Config) -> Viewing:
+    """The tests that a job asks for; a network without SPP takes no full image."""
+    views, backbone, crop = config.views, config.backbone, config.data.crop
+    return Viewing(
+        tests=[test for test in views.tests if config.pyramid.levels or test not in ("full", "multiview_full")],
+        scales=views.scales,
+        side=config.data.min_side,
+        crop=crop,
+        window=map_side(backbone, crop),
+        stride=receptive_field(backbone).stride,
     )
 
 
@@ -126,20 +113,11 @@ def build_trainer(config: Config, folder: Path, callbacks: list[pl.Callback], re
     )
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Scores of every test image by view, (n, classes) each in the order of survey.val, and times in seconds."""
-
-    scores: dict[str, NDArray[np.float32]]
-    train_s: float
-    test_s: float
-
-
-def train_and_test(config: Config, survey: Survey, folder: Path) -> Outcome:
-    """Train (or go on training) in `folder`, then score every test image."""
-    _quiet()
+def train(config: Config, survey: Survey, folder: Path) -> tuple[Classifier, float]:
+    """Train (or go on training) in `folder`; returns the trained classifier and the seconds it took in all."""
+    quiet()
     pl.seed_everything(config.seed, verbose=False)
-    module, data = build_classifier(config, survey), ImageData(config, survey)
+    module = build_classifier(config, len(survey.classes), survey.mean, survey.colour)
     snapshots = Snapshots(
         folder / "checkpoints", every=config.training.snapshot_steps, identity=_identity(config, survey)
     )
@@ -149,34 +127,15 @@ def train_and_test(config: Config, survey: Survey, folder: Path) -> Outcome:
     step = int(checkpoint.name.removeprefix("step-").split(".")[0]) if checkpoint else None
     trainer = build_trainer(config, folder, [snapshots, Monitor(survey.classes)], step)
     set_threads(config.trainer.threads, spare=1)
-    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    train_s, tested = snapshots.elapsed, time.monotonic()
-    set_threads(config.trainer.threads)  # testing has no barriers, and waits for the loader anyway
-    trainer.test(module, datamodule=data, verbose=False)
-    index, scores = module.gathered_scores()
-    check_complete(index, len(survey.val))
-    return Outcome(scores, train_s, time.monotonic() - tested)
+    trainer.fit(module, datamodule=ImageData(config, survey), ckpt_path=checkpoint, weights_only=True)
+    return module, snapshots.elapsed
 
 
 def _identity(config: Config, survey: Survey) -> dict[str, Any]:
     """What must be the same for a run to go on."""
     return {
         **config.identity(),
+        "classes of the data and the head": len(survey.classes),
         "data fingerprint": survey.fingerprint,
         "trainer.devices x trainer.num_nodes": config.trainer.devices * config.trainer.num_nodes,
     }
-
-
-def _quiet() -> None:
-    """Lightning's tips, and its warnings about what this project does otherwise on purpose."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    for message in (
-        "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning 2.6 with torch 2.14
-        "The '.*_dataloader' does not have many workers",  # the worker count is the user's
-        "Checkpoint directory .* exists and is not empty",  # that is what resuming looks like
-        "The dirpath has changed",
-        ".*is smaller than the logging interval",  # small sets have few steps
-        "Experiment logs directory .* exists and is not empty",
-        "You're resuming from a checkpoint that ended before the epoch ended",  # our loader is stateful
-    ):
-        warnings.filterwarnings("ignore", message=message)

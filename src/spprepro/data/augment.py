@@ -12,7 +12,10 @@ def warp_mean(
     """The mean image warped to the input's size (Appendix A)."""
     warped = mean[None]
     if mean.shape[-2:] != (height, width):
-        warped = F.interpolate(warped, size=(height, width), mode="bilinear", antialias=True)
+        smaller = height < mean.shape[-2] or width < mean.shape[-1]  # antialiasing changes nothing in a larger one
+        warped = F.interpolate(
+            warped.contiguous(memory_format=layout), size=(height, width), mode="bilinear", antialias=smaller
+        )
     return warped.contiguous(memory_format=layout)
 
 

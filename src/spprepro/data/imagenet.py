@@ -1,5 +1,7 @@
 """Any folder in ILSVRC's layout, train/<wnid>/* and val/<wnid>/*, and the survey made of it before a job starts.
 
+Where there is a test/ too, it holds pictures without labels; test_ground_truth.txt beside it may tell their classes.
+
 The survey decodes every file once, so that an unreadable one stops the job before training. It keeps sizes, hashes, the
 mean image and the colour statistics of the training set, and is made again only when a file changed.
 """
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +31,7 @@ _SURVEY = 1  # of the survey file's layout
 
 @dataclass(frozen=True)
 class Image:
-    """A file of a set: path relative to the root, label, content hash, and its size in pixels as decoded."""
+    """A file of a set: path relative to the root, label (-1: unlabelled), content hash, size in pixels as decoded."""
 
     path: str
     label: int
@@ -50,14 +53,20 @@ class Survey:
     classes: list[str]
     train: list[Image]
     val: list[Image]
+    test: list[Image]
     mean: NDArray[np.float32]
     colour: NDArray[np.float32]
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over every file's path, label and content hash, both splits."""
-        text = "\n".join(f"{image.path} {image.label} {image.sha1}" for image in self.train + self.val)
-        return hashlib.sha256(text.encode()).hexdigest()
+        """Of the labelled splits, train and val."""
+        return fingerprint(self.train + self.val)
+
+
+def fingerprint(images: list[Image]) -> str:
+    """sha256 over every file's path, label and content hash."""
+    text = "\n".join(f"{image.path} {image.label} {image.sha1}" for image in images)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def list_split(root: Path, split: str, classes: list[str]) -> Iterator[tuple[str, int]]:
@@ -66,6 +75,46 @@ def list_split(root: Path, split: str, classes: list[str]) -> Iterator[tuple[str
         for entry in sorted(os.scandir(root / split / wnid), key=lambda entry: entry.name):
             if Path(entry.name).suffix.lower() in SUFFIXES:
                 yield f"{split}/{wnid}/{entry.name}", label
+
+
+def list_test(root: Path) -> list[tuple[str, int]]:
+    """(relative path, -1) of each unlabelled picture, sorted by name; [] without a test folder."""
+    names = sorted(entry.name for entry in os.scandir(root / "test")) if (root / "test").is_dir() else []
+    return [(f"test/{name}", -1) for name in names if Path(name).suffix.lower() in SUFFIXES]
+
+
+def class_ids(root: Path, classes: list[str]) -> list[int]:
+    """ILSVRC's number (1-based) of each class: its line in synsets.txt (a wnid a line), else its place by wnid.
+
+    Raises DataError where synsets.txt lacks a class, and for 1000 classes without it: ILSVRC does not number by wnid.
+    """
+    path = root / "synsets.txt"
+    if not path.is_file():
+        if len(classes) == 1000:
+            raise DataError(
+                f"{path}: not found; ILSVRC numbers its 1000 classes in the order of the devkit's meta.mat "
+                "(ILSVRC2012_ID), not by wnid: write the wnids there in that order, one a line"
+            )
+        return list(range(1, len(classes) + 1))
+    order = {line.split()[0]: number for number, line in enumerate(path.read_text().splitlines(), 1) if line.strip()}
+    lacking = [wnid for wnid in classes if wnid not in order]
+    if lacking:
+        raise DataError(f"{path}: lacks {', '.join(lacking[:5])} of train/; one wnid a line, in the order of the ids")
+    return [order[wnid] for wnid in classes]
+
+
+def truth_of_test(root: Path, classes: list[str], count: int) -> NDArray[np.int64] | None:
+    """(count,) labels of the test pictures from test_ground_truth.txt; None without the file."""
+    path = root / "test_ground_truth.txt"
+    if not path.is_file():
+        return None
+    label = {number: label for label, number in enumerate(class_ids(root, classes))}
+    lines = path.read_text().split()
+    strange = [line for line in lines if not line.isdigit() or int(line) not in label]
+    if len(lines) != count or strange:
+        what = f"{strange[0]!r} is no class" if strange else f"{len(lines)} lines for {count} pictures in test/"
+        raise DataError(f"{path}: {what}; it needs the number of one of the {len(classes)} classes for each picture")
+    return np.array([label[int(line)] for line in lines])
 
 
 def list_classes(root: Path) -> list[str]:
@@ -104,7 +153,7 @@ def survey(
     root = root.resolve()
     classes = list_classes(root)
     splits = {split: list(list_split(root, split, classes)) for split in ("train", "val")}
-    files = splits["train"] + splits["val"]
+    files = splits["train"] + splits["val"] + list_test(root)
     stamps = _stamps(root, [path for path, _ in files])
     key = hashlib.sha256(json.dumps([_SURVEY, str(root), min_side, crop]).encode()).hexdigest()[:16]
     kept = cache_home() / "surveys" / f"{root.name}-{key}.npz"
@@ -123,8 +172,9 @@ def survey(
         Image(path, label, *row)
         for (path, label), row in zip(files, zip(known["sha1"], *known["sizes"], strict=True), strict=True)
     ]
-    train = len(splits["train"])
-    return Survey(root, classes, images[:train], images[train:], known["mean"], known["colour"])
+    train, labelled = len(splits["train"]), len(splits["train"]) + len(splits["val"])
+    train_images, val_images, test_images = images[:train], images[train:labelled], images[labelled:]
+    return Survey(root, classes, train_images, val_images, test_images, known["mean"], known["colour"])
 
 
 def _stamps(root: Path, paths: list[str]) -> list[str]:
@@ -213,5 +263,5 @@ def _read_survey(path: Path) -> dict[str, Any] | None:
         with np.load(path, allow_pickle=False) as kept:
             lists: dict[str, Any] = json.loads(kept["lists"].tobytes())
             return {**lists, "mean": kept["mean"], "colour": kept["colour"]}
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, BadZipFile):
         return None

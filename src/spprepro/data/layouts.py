@@ -25,6 +25,7 @@ FOLDERS: Mapping[Part, str] = {
     "caltech101": "101_ObjectCategories",
 }
 VOC = "VOC2007"
+TRUTH = "test_ground_truth.txt"  # the class of each test picture, 1-based, a line each, as the devkit has it for val
 SPLITS = ("train", "val", "trainval", "test")
 
 
@@ -45,6 +46,7 @@ class Amounts:
 
     imagenet_train: int = 4000
     imagenet_val: int = 4000
+    imagenet_test: int = 1000
     voc_trainval: int = 300
     voc_test: int = 300
     caltech_per_class: int = 40
@@ -78,6 +80,9 @@ def tasks(part: Part, seed: int, amounts: Amounts) -> list[Task]:
             Task(part, seed, split, i, i % n, f"{name}/{CLASSES[i % n].wnid}/mini_{name}_{i + 1:08d}.JPEG")
             for split, (name, count) in enumerate((("train", amounts.imagenet_train), ("val", amounts.imagenet_val)))
             for i in range(count)
+        ] + [
+            Task(part, seed, 2, i, label, f"test/mini_test_{i + 1:08d}.JPEG")
+            for i, label in enumerate(np.random.default_rng([seed, 2]).integers(n, size=amounts.imagenet_test).tolist())
         ]
     if part == "voc":
         splits = [0] * amounts.voc_trainval + [1] * amounts.voc_test
@@ -144,6 +149,19 @@ def draw(task: Task) -> dict[str, bytes]:
     others = rng.integers(len(CLASSES), size=rng.integers(4)).tolist()
     picture, objects = scene.draw_objects([*others, task.label], rng)
     return {task.path: _jpeg(picture, rng), _xml_path(task.path): _xml(task, picture.shape, objects)}
+
+
+def list_names(part: Part) -> list[str]:
+    """The text files of a part: ImageSets of VOC, the truth of ImageNet's test split."""
+    return {"imagenet": [TRUTH], "voc": image_set_names(), "caltech101": []}[part]
+
+
+def lists(part: Part, folder: Path, pictures: list[Task]) -> dict[str, bytes]:
+    """The contents of `list_names`, by path in the part's folder; all pictures must be there."""
+    if part == "imagenet":
+        labels = [task.label for task in pictures if task.split == 2 and task.label is not None]
+        return {TRUTH: "".join(f"{label + 1}\n" for label in labels).encode()}
+    return image_sets(folder, pictures) if part == "voc" else {}
 
 
 def image_set_names() -> list[str]:

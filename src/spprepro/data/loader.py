@@ -45,6 +45,27 @@ def pixels_last(count: int, height: int, width: int) -> Tensor:
     return torch.empty(count, 3, height, width, dtype=torch.uint8, memory_format=torch.channels_last)
 
 
+@dataclass
+class TestBatch:
+    """images: shorter side in pixels -> (N, 3, H, W) uint8, the same pictures at each; labels, index: (N,) int64."""
+
+    __test__ = False  # not a pytest class
+
+    images: dict[int, Tensor]
+    labels: Tensor
+    index: Tensor
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> "TestBatch":
+        return self._mapped(lambda v: v.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "TestBatch":
+        return self._mapped(Tensor.pin_memory)
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "TestBatch":
+        images = {side: change(pictures) for side, pictures in self.images.items()}
+        return TestBatch(images, change(self.labels), change(self.index))
+
+
 class TrainImages(Dataset[Batch]):
     """Crops of the training images, uint8; flip and colour are drawn here and applied on the device."""
 
@@ -90,27 +111,29 @@ class TrainImages(Dataset[Batch]):
         return places[int(draw.integers(5))]
 
 
-class TestImages(Dataset[Batch]):
-    """Whole test images with the short side at min_side, uint8; views are cut on the device."""
+class TestImages(Dataset[TestBatch]):
+    """Whole test images with the shorter side at each of `sides`, uint8; views are cut on the device."""
 
     __test__ = False  # not a pytest class
 
-    def __init__(self, root: Path, images: Sequence[Image], *, min_side: int) -> None:
-        self.root, self.min_side = str(root), min_side
+    def __init__(self, root: Path, images: Sequence[Image], sides: Sequence[int]) -> None:
+        self.root, self.sides = str(root), tuple(sides)
         self.paths = np.array([image.path for image in images])
         self.labels = np.array([image.label for image in images])
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitems__(self, indices: list[int]) -> Batch:
-        found = [resize_short_side(decode(Path(self.root, self.paths[i])), self.min_side) for i in indices]
-        count = len(indices)
-        images = pixels_last(count, *found[0].shape[-2:])
-        torch.stack(found, out=images)
-        labels = torch.from_numpy(self.labels[indices])
-        nothing = torch.zeros(count, dtype=torch.bool), torch.zeros(count, 3)
-        return Batch(images, labels, torch.tensor(indices), *nothing, self.min_side)
+    def __getitems__(self, indices: list[int]) -> TestBatch:
+        decoded = [decode(Path(self.root, self.paths[i])) for i in indices]
+        scaled = {side: self._stacked([resize_short_side(image, side) for image in decoded]) for side in self.sides}
+        return TestBatch(scaled, torch.from_numpy(self.labels[indices]), torch.tensor(indices))
+
+    @staticmethod
+    def _stacked(images: list[Tensor]) -> Tensor:
+        out = pixels_last(len(images), *images[0].shape[-2:])
+        torch.stack(images, out=out)
+        return out
 
 
 class EpochBatches(Sampler[list[Key]]):
@@ -153,12 +176,15 @@ class EpochBatches(Sampler[list[Key]]):
 
 
 class SizeBatches(Sampler[list[int]]):
-    """Batches of test images that have the same size after scaling, sharded by rank; each image once."""
+    """Batches of test images that have the same size at each of `sides`, sharded by rank; each image once."""
 
-    def __init__(self, images: Sequence[Image], batch: int, *, min_side: int, rank: int = 0, world: int = 1) -> None:
-        groups: dict[tuple[int, int], list[int]] = {}
+    def __init__(
+        self, images: Sequence[Image], batch: int, sides: Sequence[int], *, rank: int = 0, world: int = 1
+    ) -> None:
+        groups: dict[tuple[tuple[int, int], ...], list[int]] = {}
         for index, image in enumerate(images):
-            groups.setdefault(short_side_size(image.height, image.width, min_side), []).append(index)
+            sizes = tuple(short_side_size(image.height, image.width, side) for side in sides)
+            groups.setdefault(sizes, []).append(index)
         batches = [group[i : i + batch] for _, group in sorted(groups.items()) for i in range(0, len(group), batch)]
         self.batches = batches[rank::world]
 
@@ -205,13 +231,14 @@ class TrainLoader(DataLoader[Batch]):
         self.batch_sampler.start = state["consumed"]
 
 
-def test_loader(images: TestImages, batches: SizeBatches, *, workers: int, pin: bool) -> DataLoader[Batch]:
+def test_loader(images: TestImages, batches: SizeBatches, *, workers: int, pin: bool) -> DataLoader[TestBatch]:
     """Every test image once, in batches of equal size."""
+    ahead = max(2, 16 // len(images.sides))  # batches a worker decodes in advance: many small ones or a few large ones
     return DataLoader(
         images,
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=whole,
         pin_memory=pin,
-        prefetch_factor=16 if workers else None,
+        prefetch_factor=ahead if workers else None,
     )

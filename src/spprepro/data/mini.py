@@ -1,6 +1,7 @@
 """The embedded data set `data=mini`: generated JPEGs in the layouts of ILSVRC, VOCdevkit and Caltech-101.
 
     <root>/imagenet/{train,val}/<wnid>/*.JPEG           <root>/imagenet.manifest.json
+    <root>/imagenet/test/*.JPEG, test_ground_truth.txt
     <root>/VOCdevkit/VOC2007/{JPEGImages,...}           <root>/VOCdevkit.manifest.json
     <root>/101_ObjectCategories/<name>/image_0001.jpg   <root>/101_ObjectCategories.manifest.json
 
@@ -193,7 +194,7 @@ def generate(
         if known and {name: size for name, (_, size) in known.items()} == sizes:
             return folder
         tasks = layouts.tasks(part, seed, amounts)
-        sets = set(layouts.image_set_names()) if part == "voc" else set()
+        sets = set(layouts.list_names(part))
         expected = [name for task in tasks for name in task.files]
         _refuse_strangers(folder, set(sizes) - set(expected) - sets)
         for leftover in folder.rglob(".*.tmp"):
@@ -205,8 +206,7 @@ def generate(
         files = {} if known is None else _kept(folder, expected, known, sizes)
         lacking = [task for task in tasks if not all(name in files for name in task.files)]
         files |= _run(folder, lacking, workers, progress)
-        lists = layouts.image_sets(folder, tasks) if sets else {}
-        files |= {name: _write(folder / name, text) for name, text in lists.items()}
+        files |= {name: _write(folder / name, text) for name, text in layouts.lists(part, folder, tasks).items()}
         manifest = {**settings, "files": dict(sorted(files.items()))}
         _write(manifest_path(root, part), json.dumps(manifest).encode())
         _partial_path(root, part).unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """From the `data` group to a surveyed data set: the generated one is made on first use, a folder is read as it is."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from spprepro.config import Data
@@ -19,7 +20,8 @@ def root_of(data: Data) -> Path:
         there = Path(data.root).expanduser()
         return there if there.is_dir() or not (data_home() / there).is_dir() else data_home() / there
     amounts = data.amounts
-    return data_home() / f"mini-v{VERSION}-seed{data.seed}-{amounts.imagenet_train}-{amounts.imagenet_val}"
+    counts = f"{amounts.imagenet_train}-{amounts.imagenet_val}-{amounts.imagenet_test}"
+    return data_home() / f"mini-v{VERSION}-seed{data.seed}-{counts}"
 
 
 def prepare(data: Data, progress: Progress | None = None) -> Survey:
@@ -27,7 +29,7 @@ def prepare(data: Data, progress: Progress | None = None) -> Survey:
     tell = progress or (lambda what, done, total: None)
     root = root_of(data)
     if data.name == "mini":
-        amounts = mini.Amounts(imagenet_train=data.amounts.imagenet_train, imagenet_val=data.amounts.imagenet_val)
+        amounts = mini.Amounts(**asdict(data.amounts))
         root = mini.generate(
             root,
             part="imagenet",

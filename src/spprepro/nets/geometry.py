@@ -40,7 +40,7 @@ def layer_sizes(backbone: Backbone, height: int, width: int, channels: int = 3) 
     """Each convolution's map for an input of height x width pixels."""
     for name, layer in backbone.layers.items():
         height, width = (convolved(side, layer.kernel, layer.stride, layer.pad) for side in (height, width))
-        weights = layer.filters * channels * layer.kernel**2
+        weights = layer.filters * (channels // layer.groups) * layer.kernel**2
         yield LayerSize(name, layer.filters, height, width, weights * height * width, weights + layer.filters)
         if "pool" in layer.then:
             height, width = (pooled(s, layer.pool, layer.pool_stride, ceil=backbone.ceil_pool) for s in (height, width))

@@ -1,4 +1,4 @@
-"""Within-channel local response normalisation, as Caffe's WITHIN_CHANNEL and the released ZF-5 have it."""
+"""Local response normalisation: within a channel, as the released ZF-5 has it, and across channels, as AlexNet."""
 
 from typing import Any
 
@@ -75,3 +75,8 @@ class WithinChannelLRN(nn.Module):
         if torch.is_grad_enabled() and x.requires_grad:
             return _WithinChannelLRN.apply(x)  # type: ignore[no-any-return]
         return _normalised(x)
+
+
+def alexnet_lrn() -> nn.LocalResponseNorm:
+    """AlexNet's layer as Caffe has it: over five neighbouring channels, alpha divided by their number."""
+    return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from spprepro.nets.geometry import head_inputs
-from spprepro.nets.layers import WithinChannelLRN
+from spprepro.nets.layers import WithinChannelLRN, alexnet_lrn
 from spprepro.nets.spp import SpatialPyramidPooling
 from spprepro.nets.trunks import Backbone
 
@@ -18,12 +18,12 @@ def build_trunk(backbone: Backbone) -> nn.Sequential:
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     channels = 3
     for name, layer in backbone.layers.items():
-        modules[name] = nn.Conv2d(channels, layer.filters, layer.kernel, layer.stride, layer.pad)
+        modules[name] = nn.Conv2d(channels, layer.filters, layer.kernel, layer.stride, layer.pad, groups=layer.groups)
         number = name.removeprefix("conv")
         modules[f"relu{number}"] = nn.ReLU(inplace=True)
         for step in layer.then:
             if step == "lrn":
-                modules[f"norm{number}"] = WithinChannelLRN()
+                modules[f"norm{number}"] = WithinChannelLRN() if backbone.lrn == "within" else alexnet_lrn()
             else:
                 modules[f"pool{number}"] = nn.MaxPool2d(layer.pool, layer.pool_stride, ceil_mode=backbone.ceil_pool)
         channels = layer.filters

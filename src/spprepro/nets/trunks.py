@@ -12,6 +12,7 @@ class Layer:
     kernel: int
     stride: int = 1
     pad: int = 0
+    groups: int = 1  # AlexNet's halves that see half of the maps each
     bias: float = 0.0  # initial value; AlexNet and the released ZF-5 start some layers at 1
     then: list[Literal["lrn", "pool"]] = field(default_factory=list)
     pool: int = 0
@@ -36,11 +37,15 @@ class Backbone:
     last_pool: Pool
     fc: int = 4096
     ceil_pool: bool = True  # Caffe rounds pooled sizes up
+    lrn: Literal["within", "across"] = "within"  # within a channel (the released ZF-5) or across five (AlexNet)
+    crop: int = 224  # side of the square input in training, in pixels
+    epochs: int = 70  # of the paper's training
 
     def scaled(self, width: float) -> "Backbone":
         """The same network with every filter and fc count times `width` (geometry untouched)."""
         layers = {
-            name: replace(layer, filters=max(1, round(layer.filters * width))) for name, layer in self.layers.items()
+            name: replace(layer, filters=layer.groups * max(1, round(layer.filters * width / layer.groups)))
+            for name, layer in self.layers.items()
         }
         return replace(self, layers=layers, fc=max(1, round(self.fc * width)))
 

@@ -312,3 +312,7 @@ class _Reader:
         if not re.fullmatch(r"[A-Za-z0-9_]+", text):
             self.fault(where, f"{pattern!r} gives {text!r}; letters, digits, _ and {{row}}, {{column}} only")
         return text
+
+
+def departures(table, job, values):  # placeholder until merged
+    return []

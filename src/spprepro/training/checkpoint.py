@@ -30,7 +30,7 @@ class AtomicCheckpointIO(CheckpointIO):
         with replacing(Path(path)) as out:
             torch.save(checkpoint, out)
             out.flush()
-            write_text(_hash_file(Path(path)), _sha256(Path(out.name)))
+            write_text(sha256_file(Path(path)), _sha256(Path(out.name)))
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
@@ -40,10 +40,11 @@ class AtomicCheckpointIO(CheckpointIO):
 
     def remove_checkpoint(self, path: str | Path) -> None:
         Path(path).unlink(missing_ok=True)
-        _hash_file(Path(path)).unlink(missing_ok=True)
+        sha256_file(Path(path)).unlink(missing_ok=True)
 
 
-def _hash_file(path: Path) -> Path:
+def sha256_file(path: Path) -> Path:
+    """Where the hash of a checkpoint is kept."""
     return path.with_name(path.name + ".sha256")
 
 
@@ -55,7 +56,7 @@ def _sha256(path: Path) -> str:
 def newest(folder: Path) -> Path | None:
     """The newest checkpoint whose hash is right; a damaged one is named on stderr and passed over."""
     for path in sorted(folder.glob("*.ckpt"), reverse=True):
-        kept = _hash_file(path)
+        kept = sha256_file(path)
         if kept.is_file() and kept.read_text() == _sha256(path):
             return path
         print(

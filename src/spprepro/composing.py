@@ -1,0 +1,82 @@
+"""From names of jobs to their configurations: which jobs a table or a job needs, and in which order they run."""
+
+import re
+from collections.abc import Iterable, Sequence
+from graphlib import CycleError, TopologicalSorter
+
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from spprepro import folders
+from spprepro.config import Config, check
+from spprepro.errors import ConfigError, Faults
+from spprepro.paper.tables import load
+
+_CHOICE = re.compile(r"\+*experiment=")
+_TESTING = re.compile(
+    r"\+*(views|views\..*|models|name|kind|data\.split)="
+)  # of the job asked for, not of its trainings
+
+
+def given() -> list[str]:
+    """The overrides of the command line."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def needs(config: Config) -> list[str]:
+    """The jobs whose networks this one tests."""
+    return list(dict.fromkeys(model.partition(":")[0] for model in config.models))
+
+
+def ordered(names: Iterable[str], first: Sequence[Config] = ()) -> list[Config]:
+    """The jobs `names` and those in `first` with all that they need, the needed ones before.
+
+    Each is composed with the overrides of the command line; raises ConfigError with the faults of all of them.
+    """
+    configs = {config.name: config for config in first}
+    faults: list[str] = []
+    waiting = [*names, *(need for config in first for need in needs(config))]
+    while waiting:
+        name = waiting.pop(0)
+        if name in configs:
+            continue
+        try:
+            configs[name] = _composed(name)
+        except Faults as error:
+            faults += [fault if name in fault else f"{name}: {fault}" for fault in error.faults]
+            continue
+        waiting += needs(configs[name])
+    if faults:
+        raise ConfigError(list(dict.fromkeys(faults)))
+    try:
+        order = list(TopologicalSorter({name: needs(config) for name, config in configs.items()}).static_order())
+    except CycleError as error:
+        raise ConfigError(f"models: the jobs {' -> '.join(error.args[1])} need one another") from error
+    return [configs[name] for name in order]
+
+
+def jobs_of(tables: Sequence[int]) -> list[str]:
+    """The jobs that fill the cells of these tables, each once; raises ConfigError for a table without a file."""
+    found: dict[str, None] = {}
+    for number in tables:
+        found |= dict.fromkeys(load(folders.experiments() / f"table{number:02d}.yaml").jobs)
+    return list(found)
+
+
+def _composed(name: str) -> Config:
+    overrides = [text for text in given() if not _CHOICE.match(text)]
+    plain = [text for text in overrides if not _TESTING.match(text)]
+    config = _check(name, plain)
+    return _check(name, overrides) if config.kind == "test" and plain != overrides else config
+
+
+def _check(name: str, overrides: list[str]) -> Config:
+    if not (folders.conf() / "experiment" / f"{name}.yaml").is_file():
+        raise ConfigError(f"{name}: no such job; conf/experiment/{name}.yaml is not there")
+    try:
+        raw = OmegaConf.to_container(compose("config", overrides=[*overrides, f"experiment={name}"]), resolve=True)
+    except HydraException as error:
+        raise ConfigError(f"{name}: {' '.join(str(error).split())}") from error
+    return check(raw)  # type: ignore[arg-type]
