@@ -110,7 +110,7 @@ def test_a_checkpoint_of_another_architecture_is_refused_naming_both(tmp_path):
 def test_a_folder_without_weights_says_how_to_make_them(tmp_path):
     folder = train(tmp_path / "a")
     (folder / "checkpoints" / "step-00000001.end.ckpt").unlink()
-    with pytest.raises(DataError, match="no checkpoint .*experiment=table1_zf5_singlesize seed=0 overwrite=true"):
+    with pytest.raises(DataError, match=r"no checkpoint .*experiment=table1_zf5_singlesize seed=0 overwrite=true"):
         trained(folder)
 
 
