@@ -6,6 +6,7 @@ is that of the data set whose fingerprint the record holds.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ NAME = "outcomes.npz"
 def write(folder: Path, wrong: Mapping[str, NDArray[np.bool_]]) -> Path:
     """Keeps metric key -> (n,) whether each image was wrong, as `folder`/outcomes.npz."""
     path = folder / NAME
-    packed = {key: np.packbits(value) for key, value in wrong.items()}
+    packed: dict[str, Any] = {key: np.packbits(value) for key, value in wrong.items()}
     counts = np.array([len(value) for value in wrong.values()])
     with replacing(path) as out:
         np.savez_compressed(out, keys=np.array(list(wrong)), counts=counts, **packed)

@@ -119,8 +119,8 @@ class _Evidence:
         sources: list[Mapping[int, Found]] = []
         missing: list[str] = []
         for cell in cells:
-            have = self.jobs.get(str(cell.job), {})
-            have = {seed: item for seed, item in have.items() if cell.metric in item.record.metrics}
+            records = self.jobs.get(str(cell.job), {}).items()
+            have = {seed: item for seed, item in records if cell.metric in item.record.metrics}
             sources.append(have)
             if not have:
                 missing.append(f"{cell.job} ({cell.metric})")
@@ -130,10 +130,10 @@ class _Evidence:
         if not seeds:
             raise _Undecidable("not run", f"no seed that {' and '.join(str(cell.job) for cell in cells)} all have")
         alike: dict[tuple[Any, ...], Found] = {}
-        for cell, have in zip(cells, sources, strict=True):
+        for cell, source in zip(cells, sources, strict=True):
             for seed in seeds:
-                n = have[seed].record.metrics[str(cell.metric)].n
-                alike.setdefault((n, *test_data(have[seed])), have[seed])
+                n = source[seed].record.metrics[str(cell.metric)].n
+                alike.setdefault((n, *test_data(source[seed])), source[seed])
         if len(alike) > 1:
             names = " and ".join(f"{item.record.experiment} seed {item.record.seed}" for item in alike.values())
             raise _Undecidable("undecided", f"{names} were tested on different images")
