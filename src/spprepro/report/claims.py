@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import PurePosixPath
 
-from spprepro.paper.claims import Claim, Effect
+from spprepro.paper.claims import VERDICTS, Claim, Effect
 from spprepro.paper.judging import JudgedClaim, JudgedEffect
 from spprepro.paper.statistics import Result
 from spprepro.report.sheets import CLAIMS_LEGEND, Sheet, count
@@ -94,7 +94,7 @@ def markdown(sheet: Sheet) -> list[str]:
         return []
     blocks = ["## Claims", f"{count(sheet.claims)}."]
     for claim in sheet.claims:
-        head = f"**{claim.verdict}**: {_md(claim.claim.statement)} ({_md(claim.claim.source)}; {claim.claim.condition})"
+        head = f"**{claim.verdict}**: {_md(claim.claim.statement)} ({_md(_about(claim))})"
         rows = [_HEADS, tuple("---" for _ in _HEADS)]
         rows += [tuple(_md(text) for text in shown(sheet, judged, claim.claim).cells) for judged in claim.effects]
         blocks += [head, "\n".join(f"| {' | '.join(row)} |" for row in rows)]
@@ -108,7 +108,7 @@ def compact(sheets: Iterable[Sheet], where: PurePosixPath) -> str:
         table = f"[Table {sheet.table.number}]({where / sheet.table.name}.md)"
         for claim in sheet.claims:
             if any(judged.result for judged in claim.effects):
-                found.append(f"- **{claim.verdict}** ({table}): {_md(claim.claim.statement)} {_tally(claim)}")
+                found.append(f"- **{claim.verdict}** ({table}): {_md(claim.claim.statement)} ({_tally(claim)})")
     return "\n".join(found)
 
 
@@ -160,7 +160,7 @@ def _html_claim(sheet: Sheet, claim: JudgedClaim) -> str:
         body.append(f'<tr><th scope="row">{escape(name)}</th>{row}</tr>')
     return (
         f'<details class="claim"{opened}><summary><b class="{kind}">{claim.verdict}</b> {escape(what.statement)} '
-        f"<span>{escape(what.source)}; {what.condition}</span></summary>\n"
+        f"<span>{escape(_about(claim))}</span></summary>\n"
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(what.key)}"><table>\n'
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{chr(10).join(body)}\n</tbody></table></div></details>"
     )
@@ -206,12 +206,15 @@ def _round(number: int) -> int:
 
 
 def _tally(claim: JudgedClaim) -> str:
-    """ "(2 of 8 effects confirmed, 6 not run)"; "" for a claim of one effect."""
-    if len(claim.effects) == 1:
-        return ""
+    """ "8 effects: 2 confirmed, 6 not run"."""
     verdicts = [judged.verdict for judged in claim.effects]
-    kinds = dict.fromkeys(verdicts)
-    return f"({len(verdicts)} effects: {', '.join(f'{verdicts.count(kind)} {kind}' for kind in kinds)})"
+    kinds = ", ".join(f"{verdicts.count(kind)} {kind}" for kind in VERDICTS if kind in verdicts)
+    return f"{len(verdicts)} effect{'' if len(verdicts) == 1 else 's'}: {kinds}"
+
+
+def _about(claim: JudgedClaim) -> str:
+    """Where the paper says it, what each effect must be, and how many are."""
+    return f"{claim.claim.source}; {claim.claim.condition}; {_tally(claim)}"
 
 
 def _md(text: str) -> str:

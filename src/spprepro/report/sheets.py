@@ -26,11 +26,12 @@ LEGEND = (
     "quoted: measured by others; computed: follows from the layers, without data; -: not printed."
 )
 CLAIMS_LEGEND = (
-    "An effect is in the unit of its table; its 95 % interval is a paired bootstrap over the test images, widened by "
+    "An effect is in the unit of its table; the paper's is that of its printed numbers, and as claimed unless it says "
+    "not. The 95 % interval is a paired bootstrap over the test images, widened by "
     "the spread of the seeds where there are several (with one seed it covers the test images alone). confirmed: "
-    "the whole interval is as claimed; contradicted: none of it is; undecided: part of it is; not run: a record is missing. p: "
-    "McNemar's exact two-sided test, a little stricter than the interval, which gives the verdict. What would decide it: "
-    "images or seeds in all, if the effect stays as measured."
+    "the whole interval is as claimed; contradicted: none of it is; undecided: part of it is; not run: a record is "
+    "missing. p: McNemar's exact two-sided test, a little stricter than the interval, which gives the verdict. What "
+    "would decide it: images or seeds in all, if the effect stays as measured."
 )
 
 
@@ -77,7 +78,8 @@ class Shown:
 class Sheet:
     """A table of the paper with our numbers at one tier; `used` are the records that fill it.
 
-    `all_cells` are those of every table, for claims that speak of another.
+    `all_cells` are those of every table, for claims that speak of another, and `labels` say how to call each: table,
+    group, column and row.
     """
 
     table: Table
@@ -146,7 +148,7 @@ def _sheets(tables: list[Table], found: list[Found], tier: str, numbers: Sequenc
 
 
 def _labels(tables: list[Table]) -> dict[Place, tuple[str, str, str, str]]:
-    """How to speak of a cell: table, group, column and row."""
+    """Each cell's table, group, column and row in words."""
     labels = {}
     for table in tables:
         columns = {column.key: column.label for column in table.columns}
