@@ -81,6 +81,9 @@ def test_without_records_it_is_not_run(tmp_path: Path, table: Table) -> None:
     put(results, "other_b", wrong(1), seed=3)
     assert (effect(results, table).verdict, effect(results, table).result) == ("not run", None)
     assert "no seed" in effect(results, table).reason
+    without = replace(found("other_b", 1.0, seed=3).record, metrics={})
+    records.write(without, results / "mini" / "other_b" / "seed3")
+    assert effect(results, table).reason == "no record of other_b with error"
 
 
 @pytest.mark.parametrize("data", [{"fingerprint": "f2"}, {"split": "test"}, {"test": 200}])

@@ -123,7 +123,7 @@ class _Evidence:
             have = {seed: item for seed, item in records if cell.metric in item.record.metrics}
             sources.append(have)
             if not have:
-                missing.append(f"{cell.job} ({cell.metric})")
+                missing.append(f"{cell.job} with {cell.metric}" if records else str(cell.job))
         if missing:
             raise _Undecidable("not run", f"no record of {', '.join(dict.fromkeys(missing))}")
         seeds = sorted(set.intersection(*(set(have) for have in sources)))
