@@ -78,7 +78,8 @@ def run_tables(config: Config) -> None:
             failed.add(job.name)
             faults += [f"{job.name}: {fault}" for fault in error.faults]
     if config.tier != "smoke":
-        from spprepro.report.render import report, terminal
+        from spprepro.report.render import report
+        from spprepro.report.terminal import terminal
 
         if len(failed) < len(wanted):
             report(Path(config.results_dir), [config.tier])
@@ -184,11 +185,15 @@ def _layers(config: Config, folder: Path) -> None:
     started, git = _start()
     from spprepro import folders
     from spprepro.nets.measure import measured
-    from spprepro.paper.tables import departures, load
+    from spprepro.paper.tables import load
 
     metrics = {key: records.Metric(value, unit, 0) for key, (value, unit) in measured(config.backbone).items()}
-    table = load(folders.experiments() / "table01.yaml")
-    faults = departures(table, config.name, {key: metric.value for key, metric in metrics.items()})
+    faults = []
+    for cell in load(folders.experiments() / "table01.yaml").cells.values():
+        wanted = cell.printed if cell.instead is None else cell.instead
+        ours = metrics[str(cell.metric)].value if cell.job == config.name else wanted
+        if wanted is not None and ours != wanted:
+            faults.append(f"backbone={config.backbone.name}: {cell.metric} is {ours:g}, but Table 1 has {wanted:g}")
     if faults:
         raise ConfigError(faults)
     data = {"name": "none", "fingerprint": "", "train": 0, "test": 0}

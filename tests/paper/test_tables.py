@@ -1,5 +1,7 @@
 """The paper's tables as data: validation, filling from records, the printed numbers against one another."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,35 @@ def test_cells_take_their_source_from_row_then_column(tmp_path: Path) -> None:
     assert table.jobs == ("job_zf5", "other_b")
 
 
+def test_a_row_may_name_its_source_by_column(tmp_path: Path) -> None:
+    raw = small_table()
+    raw["metrics"]["other_error"] = {"unit": "px", "digits": 0, "better": "lower"}
+    raw["rows"][0] |= {
+        "printed": {"zf5": 30},
+        "unprinted": ["alex5"],
+        "job": {"zf5": "one_{column}"},
+        "metric": {"zf5": "error", "alex5": "other_error"},
+    }
+    cells = loaded(tmp_path, raw).cells
+    assert (cells["a", "zf5"].job, cells["a", "zf5"].metric, cells["a", "zf5"].measure.unit) == (
+        "one_zf5",
+        "error",
+        "%",
+    )
+    assert (cells["a", "alex5"].job, cells["a", "alex5"].metric) == ("other_a", "other_error")  # the column's job
+    assert cells["a", "alex5"].measure.unit == "px"
+
+
+def test_cells_of_ours_alone_and_known_departures(tmp_path: Path) -> None:
+    raw = small_table()
+    raw["rows"][0] |= {"unprinted": ["alex5"], "instead": {"zf5": 29}}
+    table = loaded(tmp_path, raw)
+    assert table.cells["a", "alex5"].printed is None and not table.cells["a", "alex5"].quoted
+    assert table.jobs == ("job_zf5", "job_alex5", "other_b")
+    assert (table.cells["a", "zf5"].printed, table.cells["a", "zf5"].instead) == (30, 29)
+    assert table.cells["a", "rival"].instead is None
+
+
 def test_fill_takes_mean_and_sample_deviation_over_seeds(tmp_path: Path) -> None:
     table = loaded(tmp_path, small_table())
     have = [found("job_zf5", 30.0), found("job_zf5", 34.0, seed=2), found("other_b", 31.0)]
@@ -143,6 +174,14 @@ def test_seeds_on_different_data_or_in_other_units_are_refused_together(tmp_path
         (["rows", 1, "printed", "zf5"], 28.0, "rows.b.job: missing for column zf5"),
         (["rows", 1, "gain", "over"], "z", "rows.b.gain.over: 'z'"),
         (["rows", 1, "gain", "printed", "rival"], 1.0, "rows.b.gain.printed.rival: a gain where"),
+        (["rows", 0, "printed"], {}, "rows.a.printed: missing, and nothing under unprinted"),
+        (["rows", 0, "unprinted"], ["zf5"], "rows.a.unprinted: 'zf5' is under printed too"),
+        (["rows", 1, "unprinted"], ["rival"], "rows.b.unprinted: 'rival' is quoted"),
+        (["rows", 0, "unprinted"], ["zf6"], "rows.a.unprinted: 'zf6' is not a column"),
+        (["rows", 0, "instead"], {"zf5": 30}, "rows.a.instead.zf5: stands only beside another printed number"),
+        (["rows", 0, "instead"], {"rival": 41}, "rows.a.instead.rival: stands only beside"),
+        (["rows", 0, "job"], {"alex5": "x"}, "rows.a.job.alex5: the row has no cell there"),
+        (["rows", 0, "job"], {"zf5": 3}, "rows.a.job.zf5: 3 is not a str"),
     ],
 )
 def test_faults_name_file_and_key(tmp_path: Path, path: list[Any], value: object, fault: str) -> None:
@@ -171,7 +210,9 @@ def test_faults_of_all_files_come_together(tmp_path: Path) -> None:
 def test_printed_gains_are_differences_of_printed_numbers(table: tables.Table) -> None:
     for cell in table.cells.values():
         if cell.gain is not None and cell.gain_over is not None:
-            gain = table.cells[cell.gain_over, cell.column].printed - cell.printed
+            over = table.cells[cell.gain_over, cell.column].printed
+            assert over is not None and cell.printed is not None
+            gain = over - cell.printed
             sign = 1 if cell.measure.better == "lower" else -1
             assert sign * gain == pytest.approx(cell.gain, abs=1e-6), cell.id
 
@@ -187,6 +228,32 @@ def test_table_2_is_complete_and_orders_as_the_paper_says() -> None:
             assert table.cells[f"{row}_top1", column.key].printed > table.cells[f"{row}_top5", column.key].printed
 
 
+def test_table_1_is_as_the_layers_go() -> None:
+    table = tables.load(folders.experiments() / "table01.yaml")
+    printed = {cell.id: cell.printed for cell in table.cells.values() if cell.printed is not None}
+    for (row, column), number in printed.items():
+        if column == "overfeat5":  # one column in the paper
+            assert printed[row, "overfeat7"] == number
+    for layer in range(3, 8):  # 3x3 at stride 1 keeps the map, and conv3 of Convnet*-5 alone is pooled
+        for column in ("zf5", "convnet5", "overfeat5", "overfeat7"):
+            if (f"conv{layer}_map", column) in printed and (layer, column) != (3, "convnet5"):
+                assert (printed[f"conv{layer}_kernel", column], printed[f"conv{layer}_stride", column]) == (3, 1)
+                before = printed.get((f"conv{layer - 1}_map", column), 13)
+                assert printed[f"conv{layer}_map", column] == before
+    assert [cell.id for cell in table.cells.values() if cell.instead is not None] == [("conv2_map_before_pool", "zf5")]
+
+
+def test_tables_4_and_5_agree_with_table_2_and_with_the_ranks() -> None:
+    two, four, five = (tables.load(folders.experiments() / f"table0{number}.yaml") for number in (2, 4, 5))
+    for metric in ("top1", "top5"):
+        assert four.cells["views10", f"{metric}_val"].printed == two.cells[f"c_{metric}", "overfeat7"].printed
+        ours = four.cells["views98", f"{metric}_val"].printed
+        others = [cell.printed for cell in four.cells.values() if cell.quoted and cell.column == f"{metric}_val"]
+        assert ours is not None and len(others) >= 8 and ours < min(number for number in others if number is not None)
+    ranked = [cell.printed for cell in five.cells.values()]
+    assert len(ranked) == 7 and ranked == sorted(ranked, key=lambda number: number or 0.0)
+
+
 def test_table_3_full_image_beats_the_crop_and_ten_views_beat_one() -> None:
     ten = tables.load(folders.experiments() / "table02.yaml")
     one = tables.load(folders.experiments() / "table03.yaml")
@@ -195,3 +262,9 @@ def test_table_3_full_image_beats_the_crop_and_ten_views_beat_one() -> None:
     full = {cell.job: cell.printed for cell in one.cells.values() if cell.metric == "full_top1_error"}
     assert len(crop) == len(full) == 4
     assert all(best[job] < full[job] < crop[job] for job in crop)
+
+
+def test_reading_the_tables_loads_nothing_heavy() -> None:
+    code = "import sys, spprepro.paper.tables; print(sorted({'torch', 'numpy', 'scipy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

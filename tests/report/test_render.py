@@ -170,7 +170,7 @@ def test_readme_block_leaves_out_what_was_not_run_and_says_so(tmp_path: Path) ->
     put(tmp_path / "results", "table1_zf5_nospp", 40.0)
     block = render.readme_block(tmp_path / "results")
     assert "ZF-5" in block and "Overfeat" not in block and "(b)" not in block and "Table 3" not in block
-    assert "2 of 24 cells filled" in block and "Left out: 22 cells" in block
+    assert "2 of 28 cells filled" in block and "Left out: 26 cells" in block
     for link in re.findall(r"\]\(([^)]*\.md)\)", block):
         render.report(tmp_path / "results")
         assert (tmp_path / link).is_file()

@@ -1,11 +1,12 @@
 """The paper's tables, read from experiments/tableNN.yaml, and the measured numbers that fill their cells.
 
-A table file has `table`, `title`, `caption`, `editions`, `protocol`, `metrics`, `columns` and `rows`. A cell
-stands where a row's `printed` names a column. Its `job` and `metric` are the row's, else the column's, and
-may contain {row} and {column}; `quoted: true` on either marks what other people measured, which no job fills.
+A table file has `table`, `title`, `caption`, `editions`, `protocol`, `metrics`, `columns`, `rows` and `claims`.
+A cell stands where a row's `printed` names a column, or its `unprinted` (ours alone: the paper prints nothing there).
+Its `job` and `metric` are the row's, else the column's; a row may give them as one text or by column, and both may
+contain {row} and {column}. `quoted: true` on either marks what other people measured, which no job fills. `instead`
+gives, by column, what ours is known to be where the printed number is not to be met; the table's protocol says why.
 """
 
-import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from typing import Any, Literal
 import yaml
 
 from spprepro.errors import ConfigError, DataError
+from spprepro.paper.claims import Claim, Place, read_claims
+from spprepro.paper.reader import FLAG, LIST, MAP, TEXT, Keys, Reader
 from spprepro.records import Found
 
 CellId = tuple[str, str]
@@ -32,19 +35,21 @@ class Measure:
 
 @dataclass(frozen=True)
 class Cell:
-    """One printed number. `job` and `metric` say what fills it; `job` is None for a number the paper quotes.
+    """One number. `job` and `metric` say what fills it; `job` is None for a number the paper quotes.
 
+    `printed` is None where the paper prints nothing. `instead` is what ours is known to be where that is another.
     `gain` is the printed improvement over the row `gain_over` in the same column (positive = better).
     """
 
     row: str
     column: str
-    printed: float
+    printed: float | None
     measure: Measure
     metric: str | None
     job: str | None
     gain: float | None
     gain_over: str | None
+    instead: float | None
 
     @property
     def id(self) -> CellId:
@@ -66,7 +71,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as in arXiv v4 and TPAMI. `cells` has no entry where the paper prints a dash."""
+    """A table as in arXiv v4 and TPAMI. `cells` has no entry where the paper prints a dash and we measure nothing."""
 
     number: int
     title: str
@@ -76,6 +81,7 @@ class Table:
     columns: tuple[Head, ...]
     rows: tuple[Head, ...]
     cells: Mapping[CellId, Cell]
+    claims: tuple[Claim, ...]
 
     @property
     def name(self) -> str:
@@ -91,7 +97,7 @@ class Table:
 @dataclass(frozen=True)
 class Ours:
     """What we measured for one cell: mean over the seeds, sample standard deviation (None for one seed), the
-    number `n` of test samples behind each seed's value, and the records that it came from."""
+    number `n` of test samples behind each seed's value (0: computed), and the records that it came from."""
 
     mean: float
     std: float | None
@@ -124,26 +130,46 @@ def load(path: Path) -> Table:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
-    reader = _Reader(str(path))
-    table = reader.table(raw)
+    reader = Reader(str(path))
+    table = _table(reader, raw)
     if table and path.stem != table.name:
         reader.fault("table", f"{table.number} in a file that is not called {table.name}.yaml")
+    if table:
+        _check_claims(reader, table, {table.number: table})
     if reader.faults or table is None:
         raise ConfigError(reader.faults)
     return table
 
 
 def load_all(folder: Path) -> list[Table]:
-    """Every table*.yaml in `folder`, by table number; the faults of all files are raised together."""
-    tables, faults = [], []
+    """Every table*.yaml in `folder`, by table number; the faults of all files are raised together.
+
+    Here, and not in `load`, claims about cells of other tables are checked.
+    """
+    tables, faults = {}, []
     for path in sorted(folder.glob("table*.yaml")):
         try:
-            tables.append(load(path))
+            table = load(path)
+            tables[table.number] = table
         except ConfigError as error:
             faults += error.faults
     if faults:
         raise ConfigError(faults)
-    return sorted(tables, key=lambda table: table.number)
+    for table in tables.values():
+        reader = Reader(str(folder / f"{table.name}.yaml"))
+        numbers = {place.table for claim in table.claims for effect in claim.effects for _, place in effect.terms}
+        for other in sorted(numbers - set(tables)):
+            reader.fault("claims", f"speak of table {other}, which has no file beside this one")
+        _check_claims(reader, table, tables)
+        faults += reader.faults
+    if faults:
+        raise ConfigError(faults)
+    return [tables[number] for number in sorted(tables)]
+
+
+def cells_of(tables: Iterable[Table]) -> dict[Place, Cell]:
+    """Every cell of these tables, where a claim finds it."""
+    return {Place(table.number, *key): cell for table in tables for key, cell in table.cells.items()}
 
 
 def _ours(cell: Cell, found: Iterable[Found], faults: list[str]) -> Ours | None:
@@ -158,9 +184,9 @@ def _ours(cell: Cell, found: Iterable[Found], faults: list[str]) -> Ours | None:
                 f"{item.path}: metrics.{cell.metric} is in {metric.unit!r}, but the table's cell in "
                 f"{cell.measure.unit!r}; correct the unit in the experiments file or run the job again"
             )
-        if _test_data(item) != _test_data(have[0]):
+        if test_data(item) != test_data(have[0]):
             faults.append(
-                f"{item.path}: measured on other data than {have[0].path} (data.name, fingerprint or test "
+                f"{item.path}: measured on other data than {have[0].path} (data.name, fingerprint, split or test "
                 "differ), so no mean can be taken; run the older job again or move its record away"
             )
     values = [metric.value for metric in metrics]
@@ -173,146 +199,142 @@ def _ours(cell: Cell, found: Iterable[Found], faults: list[str]) -> Ours | None:
     )
 
 
-def _test_data(item: Found) -> tuple[Any, ...]:
-    return tuple(item.record.data.get(key) for key in ("name", "fingerprint", "test"))
+def test_data(item: Found) -> tuple[Any, ...]:
+    """What two records must have in common for their numbers to be about the same test."""
+    return tuple(item.record.data.get(key) for key in ("name", "fingerprint", "split", "test"))
 
 
-_Keys = Mapping[str, tuple[type, ...]]
-_TEXT, _NUMBER, _MAP, _LIST, _FLAG = (str,), (int, float), (dict,), (list,), (bool,)
-_TABLE: _Keys = {
-    "table": (int,), "title": _TEXT, "caption": _TEXT, "editions": _TEXT, "protocol": _TEXT,
-    "metrics": _MAP, "columns": _LIST, "rows": _LIST,
+_TABLE: Keys = {
+    "table": (int,), "title": TEXT, "caption": TEXT, "editions": TEXT, "protocol": TEXT,
+    "metrics": MAP, "columns": LIST, "rows": LIST,
 }  # fmt: skip
-_MEASURE: _Keys = {"unit": _TEXT, "digits": (int,), "better": _TEXT}
-_COLUMN: _Keys = {"key": _TEXT, "label": _TEXT}
-_ROW: _Keys = {**_COLUMN, "printed": _MAP}
-_SOURCE: _Keys = {"job": _TEXT, "metric": _TEXT, "quoted": _FLAG}
-_GAIN: _Keys = {"over": _TEXT, "printed": _MAP}
+_MEASURE: Keys = {"unit": TEXT, "digits": (int,), "better": TEXT}
+_HEAD: Keys = {"key": TEXT, "label": TEXT}
+_SOURCE: Keys = {"job": TEXT, "metric": TEXT, "quoted": FLAG}
+_ROW: Keys = {
+    "group": TEXT, "printed": MAP, "unprinted": LIST, "instead": MAP, "gain": MAP,
+    "job": (str, dict), "metric": (str, dict), "quoted": FLAG,
+}  # fmt: skip
+_GAIN: Keys = {"over": TEXT, "printed": MAP}
+_Raw = Mapping[str, Any]
 
 
-class _Reader:
-    """Turns one parsed file into a Table and collects what is wrong on the way."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.faults: list[str] = []
-
-    def fault(self, key: str, what: str) -> None:
-        line = f"{self.path}: {key}: {what}"
-        if line not in self.faults:
-            self.faults.append(line)
-
-    def keys(self, raw: Any, where: str, needed: _Keys, optional: _Keys | None = None) -> bool:
-        """Whether `raw` is a mapping with these keys and types and no others."""
-        before = len(self.faults)
-        known = {**needed, **(optional or {})}
-        dot = f"{where}." if where else ""
-        if not isinstance(raw, dict):
-            self.fault(where or "the file", "is not a mapping")
-            return False
-        for key in needed:
-            if key not in raw:
-                self.fault(f"{dot}{key}", "missing")
-        for key, value in raw.items():
-            if key not in known:
-                self.fault(f"{dot}{key}", f"unknown key; known are {', '.join(known)}")
-            elif not isinstance(value, known[key]) or (isinstance(value, bool) and bool not in known[key]):
-                self.fault(f"{dot}{key}", f"{value!r} is not a {known[key][0].__name__}")
-        return len(self.faults) == before
-
-    def table(self, raw: Any) -> Table | None:
-        if not self.keys(raw, "", _TABLE):
-            return None
-        measures = {key: self.measure(value, f"metrics.{key}") for key, value in raw["metrics"].items()}
-        columns = self.heads(raw["columns"], "columns", _COLUMN, _SOURCE)
-        optional = {"group": _TEXT, "gain": _MAP, **_SOURCE}
-        rows = self.heads(raw["rows"], "rows", _ROW, optional)
-        cells: dict[CellId, Cell] = {}
-        for row in rows.values():
-            cells |= self.row(row, columns, rows, measures)
-        return Table(
-            raw["table"], raw["title"], raw["caption"], raw["editions"], raw["protocol"],
-            tuple(Head(key, column["label"], "") for key, column in columns.items()),
-            tuple(Head(key, row["label"], row.get("group", "")) for key, row in rows.items()),
-            cells,
-        )  # fmt: skip
-
-    def measure(self, raw: Any, where: str) -> Measure | None:
-        if not self.keys(raw, where, _MEASURE):
-            return None
-        if raw["better"] not in ("lower", "higher"):
-            self.fault(f"{where}.better", f"{raw['better']!r} is not lower or higher")
-        if raw["digits"] < 0:
-            self.fault(f"{where}.digits", f"{raw['digits']} is below 0")
-        return Measure(**raw)
-
-    def heads(self, raw: list[Any], where: str, needed: _Keys, optional: _Keys) -> dict[str, dict[str, Any]]:
-        """The good entries of a list of rows or columns, by key."""
-        good: dict[str, dict[str, Any]] = {}
-        for index, item in enumerate(raw):
-            place = f"{where}[{index}]"
-            if not self.keys(item, place, needed, optional):
-                continue
-            if item["key"] in good:
-                self.fault(f"{place}.key", f"{item['key']!r} twice")
-            good[item["key"]] = item
-        return good
-
-    def row(
-        self,
-        row: dict[str, Any],
-        columns: Mapping[str, Any],
-        rows: Mapping[str, Any],
-        measures: Mapping[str, Any],
-    ) -> dict[CellId, Cell]:
-        where = f"rows.{row['key']}"
-        gain = row.get("gain", {"over": "", "printed": {}})
-        if self.keys(gain, f"{where}.gain", _GAIN) and gain["over"] and gain["over"] not in rows:
-            self.fault(f"{where}.gain.over", f"{gain['over']!r} is not the key of a row")
-        gains = self.numbers(gain.get("printed", {}), f"{where}.gain.printed", columns)
-        for key in gains:
-            if key not in row["printed"]:
-                self.fault(f"{where}.gain.printed.{key}", "a gain where no number is printed")
-        cells = {}
-        for key, printed in self.numbers(row["printed"], f"{where}.printed", columns).items():
-            source = {**{k: v for k, v in columns[key].items() if k in _SOURCE}, **row}
-            quoted = row.get("quoted", False) or columns[key].get("quoted", False)
-            measure = measures.get(source.get("metric", ""))
-            if source.get("metric") not in measures:
-                self.fault(f"{where}.metric", f"{source.get('metric')!r} is not under metrics")
-            if not quoted and "job" not in source:
-                self.fault(f"{where}.job", f"missing for column {key}; name the job, or say quoted: true")
-            if measure is None or not (quoted or "job" in source):
-                continue
-            job, metric = (
-                None if quoted else self.expand(source[name], f"{where}.{name}", row["key"], key)
-                for name in ("job", "metric")
-            )
-            over = gain.get("over") if key in gains else None
-            cells[row["key"], key] = Cell(row["key"], key, printed, measure, metric, job, gains.get(key), over)
-        return cells
-
-    def numbers(self, raw: Any, where: str, columns: Mapping[str, Any]) -> dict[str, float]:
-        """Column key -> number, where something is printed (null: the paper prints a dash)."""
-        if not isinstance(raw, dict):
-            return {}
-        good = {}
-        for key, value in raw.items():
-            if key not in columns:
-                self.fault(f"{where}.{key}", f"not a column; columns are {', '.join(columns)}")
-            elif isinstance(value, int | float) and not isinstance(value, bool):
-                good[key] = float(value)
-            elif value is not None:
-                self.fault(f"{where}.{key}", f"{value!r} is not a number")
-        return good
-
-    def expand(self, pattern: str, where: str, row: str, column: str) -> str:
-        """`pattern` with {row} and {column} replaced."""
-        text = pattern.replace("{row}", row).replace("{column}", column)
-        if not re.fullmatch(r"[A-Za-z0-9_]+", text):
-            self.fault(where, f"{pattern!r} gives {text!r}; letters, digits, _ and {{row}}, {{column}} only")
-        return text
+def _table(reader: Reader, raw: Any) -> Table | None:
+    if not reader.keys(raw, "", _TABLE, {"claims": LIST}):
+        return None
+    measures = {key: _measure(reader, value, f"metrics.{key}") for key, value in raw["metrics"].items()}
+    columns = reader.keyed(raw["columns"], "columns", _HEAD, _SOURCE)
+    rows = reader.keyed(raw["rows"], "rows", _HEAD, _ROW)
+    cells: dict[CellId, Cell] = {}
+    for row in rows.values():
+        cells |= _row(reader, row, columns, rows, measures)
+    return Table(
+        raw["table"], raw["title"], raw["caption"], raw["editions"], raw["protocol"],
+        tuple(Head(key, column["label"], "") for key, column in columns.items()),
+        tuple(Head(key, row["label"], row.get("group", "")) for key, row in rows.items()),
+        cells,
+        read_claims(reader, raw.get("claims", []), raw["table"]),
+    )  # fmt: skip
 
 
-def departures(table, job, values):  # placeholder until merged
-    return []
+def _measure(reader: Reader, raw: Any, where: str) -> Measure | None:
+    if not reader.keys(raw, where, _MEASURE):
+        return None
+    if raw["better"] not in ("lower", "higher"):
+        reader.fault(f"{where}.better", f"{raw['better']!r} is not lower or higher")
+    if raw["digits"] < 0:
+        reader.fault(f"{where}.digits", f"{raw['digits']} is below 0")
+    return Measure(**raw)
+
+
+def _row(reader: Reader, row: _Raw, columns: _Raw, rows: _Raw, measures: _Raw) -> dict[CellId, Cell]:
+    """The row's cells, in the order of the columns."""
+    where = f"rows.{row['key']}"
+    printed = reader.numbers(row.get("printed", {}), f"{where}.printed", columns)
+    unprinted = reader.names(row.get("unprinted", []), f"{where}.unprinted")
+    if not row.get("printed") and not unprinted:
+        reader.fault(f"{where}.printed", "missing, and nothing under unprinted: the row has no cell")
+    for key in unprinted:
+        if key not in columns:
+            reader.fault(f"{where}.unprinted", f"{key!r} is not a column; columns are {', '.join(columns)}")
+        elif key in row.get("printed", {}):
+            reader.fault(f"{where}.unprinted", f"{key!r} is under printed too")
+        elif row.get("quoted") or columns[key].get("quoted"):
+            reader.fault(f"{where}.unprinted", f"{key!r} is quoted, so nobody would fill it")
+    instead = reader.numbers(row.get("instead", {}), f"{where}.instead", columns)
+    for key, number in instead.items():
+        if key not in printed or number == printed[key] or row.get("quoted") or columns[key].get("quoted"):
+            reader.fault(f"{where}.instead.{key}", "stands only beside another printed number that a job of ours fills")
+    for name in ("job", "metric"):
+        for key in row[name] if isinstance(row.get(name), dict) else ():
+            if key not in printed and key not in unprinted:
+                reader.fault(f"{where}.{name}.{key}", "the row has no cell there")
+    gains, over = _gains(reader, row, columns, rows)
+    cells = {}
+    for key in (key for key in columns if key in printed or key in unprinted):
+        source = _source(reader, row, columns[key], measures)
+        if source is not None:
+            job, metric, measure = source
+            gain = gains.get(key)
+            cells[row["key"], key] = Cell(
+                row["key"], key, printed.get(key), measure, metric, job, gain,
+                over if gain is not None else None, instead.get(key),
+            )  # fmt: skip
+    return cells
+
+
+def _gains(reader: Reader, row: _Raw, columns: _Raw, rows: _Raw) -> tuple[dict[str, float], str]:
+    """The row's printed gains by column, and the row that they are over."""
+    where, gain = f"rows.{row['key']}.gain", row.get("gain", {"over": "", "printed": {}})
+    if reader.keys(gain, where, _GAIN) and gain["over"] and gain["over"] not in rows:
+        reader.fault(f"{where}.over", f"{gain['over']!r} is not the key of a row")
+    gains = reader.numbers(gain.get("printed", {}), f"{where}.printed", columns)
+    for key in gains:
+        if key not in row.get("printed", {}):
+            reader.fault(f"{where}.printed.{key}", "a gain where no number is printed")
+    return gains, gain.get("over", "")
+
+
+def _source(reader: Reader, row: _Raw, column: _Raw, measures: _Raw) -> tuple[str | None, str | None, Measure] | None:
+    """What fills the row's cell in `column`: job and metric (None where it is quoted), and how it is written."""
+    where = f"rows.{row['key']}"
+    quoted = row.get("quoted", False) or column.get("quoted", False)
+    found: dict[str, str] = {}
+    for name in ("job", "metric"):
+        given = row.get(name)
+        if isinstance(given, dict):
+            given = given.get(column["key"])
+        given = column.get(name) if given is None else given
+        if isinstance(given, str):
+            found[name] = reader.expand(given, f"{where}.{name}", row["key"], column["key"])
+        elif given is not None:
+            reader.fault(f"{where}.{name}.{column['key']}", f"{given!r} is not a str")
+    metric, job = found.get("metric"), found.get("job")
+    measure: Measure | None = measures.get(metric or "")
+    if metric not in measures:
+        reader.fault(f"{where}.metric", f"{metric!r} is not under metrics (column {column['key']})")
+    if not quoted and job is None:
+        reader.fault(f"{where}.job", f"missing for column {column['key']}; name the job, or say quoted: true")
+    if measure is None or not (quoted or job):
+        return None
+    return (None, None, measure) if quoted else (job, metric, measure)
+
+
+def _check_claims(reader: Reader, table: Table, tables: Mapping[int, Table]) -> None:
+    """Every cell that a claim names is there, one of each effect is ours, and no effect adds different units.
+
+    Only cells of `tables` are checked.
+    """
+    cells = cells_of(tables.values())
+    for claim in table.claims:
+        where = f"claims.{claim.key}.effects"
+        for effect in claim.effects:
+            places = [place for _, place in effect.terms if place.table in tables]
+            for place in places:
+                if place not in cells:
+                    reader.fault(where, f"{effect.text!r}: table {place.table} has no cell {place.row}.{place.column}")
+            if places and all(place in cells and cells[place].quoted for place in places):
+                reader.fault(where, f"{effect.text!r}: all quoted, so nothing of ours could judge it")
+            units = {cells[place].measure.unit for place in places if place in cells}
+            if len(units) > 1:
+                reader.fault(where, f"{effect.text!r} adds numbers in {' and '.join(map(repr, sorted(units)))}")

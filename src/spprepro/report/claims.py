@@ -1,0 +1,221 @@
+"""Claims beside their tables: Markdown, HTML and CSV, and plain lines; each effect becomes text once, in `shown`."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import PurePosixPath
+
+from spprepro.paper.claims import VERDICTS, Claim, Effect
+from spprepro.paper.judging import JudgedClaim, JudgedEffect
+from spprepro.paper.statistics import Result
+from spprepro.report.sheets import CLAIMS_LEGEND, Sheet, count
+
+_CSV_COLUMNS = (
+    *("table", "tier", "scale", "claim", "statement", "source", "claim_verdict", "effect", "meaning", "condition"),
+    *("unit", "paper", "paper_bears_out", "ours", "low", "high", "images", "seeds", "p", "verdict", "reason"),
+    *("images_needed", "seeds_needed"),
+)
+_HEADS = ("effect", "paper", "ours, 95 % interval", "measured on", "verdict", "what would decide it")
+
+
+@dataclass(frozen=True)
+class ShownEffect:
+    """An effect as text; what does not apply is ""."""
+
+    name: str
+    paper: str
+    paper_note: str
+    ours: str
+    low: str
+    high: str
+    on: str
+    p: str
+    verdict: str
+    why: str
+
+    @property
+    def interval(self) -> str:
+        return f"{self.ours} [{self.low}, {self.high}]" if self.low else self.ours
+
+    @property
+    def cells(self) -> tuple[str, str, str, str, str, str]:
+        """The row of a table: effect, paper, ours, measured on, verdict, what would decide it."""
+        on = f"{self.on}, p = {self.p}" if self.p else self.on
+        return self.name, f"{self.paper} {self.paper_note}".strip(), self.interval, on, self.verdict, self.why
+
+
+def shown(sheet: Sheet, judged: JudgedEffect, claim: Claim) -> ShownEffect:
+    """The only place where an effect's numbers become text: as many digits as its cells have."""
+    digits = max(sheet.all_cells[place].measure.digits for _, place in judged.effect.terms)
+    result = judged.result
+
+    def text(number: float) -> str:
+        rounded = f"{number:+.{digits}f}"
+        return rounded[1:] if float(rounded) == 0 else rounded
+
+    note = ""
+    if judged.printed is not None and not judged.printed_holds:
+        note = f"(not {claim.condition})"
+    measured = result is not None and result.n > 0
+    return ShownEffect(
+        name=_name(sheet, judged.effect),
+        paper="not printed" if judged.printed is None else text(judged.printed),
+        paper_note=note,
+        ours="" if result is None else text(result.value),
+        low=text(result.low) if result and measured else "",
+        high=text(result.high) if result and measured else "",
+        on=_measured_on(result),
+        p="" if result is None or result.p is None else f"{result.p:.2g}",
+        verdict=judged.verdict,
+        why=judged.reason or _what_would(result),
+    )
+
+
+def lines(sheet: Sheet, claim: JudgedClaim) -> list[str]:
+    """The effects of a claim that have been judged, one plain line each, and how many have not."""
+    found = []
+    for judged in claim.effects:
+        effect = shown(sheet, judged, claim.claim)
+        if judged.result is not None:
+            parts = (effect.interval, f"paper {effect.cells[1]}", effect.cells[3], effect.verdict, effect.why)
+            found.append(f"{effect.name}: {'; '.join(part for part in parts if part)}")
+    rest = len(claim.effects) - len(found)
+    reasons = dict.fromkeys(judged.reason for judged in claim.effects if judged.reason)
+    if not found:
+        return list(reasons) if len(reasons) == 1 else []
+    return found + ([f"{rest} of {len(claim.effects)} effects without records that can judge them"] if rest else [])
+
+
+def markdown(sheet: Sheet) -> list[str]:
+    """The blocks under a table; [] without claims."""
+    if not sheet.claims:
+        return []
+    blocks = ["## Claims", f"{count(sheet.claims)}."]
+    for claim in sheet.claims:
+        head = f"**{claim.verdict}**: {_md(claim.claim.statement)} ({_md(_about(claim))})"
+        rows = [_HEADS, tuple("---" for _ in _HEADS)]
+        rows += [tuple(_md(text) for text in shown(sheet, judged, claim.claim).cells) for judged in claim.effects]
+        blocks += [head, "\n".join(f"| {' | '.join(row)} |" for row in rows)]
+    return [*blocks, CLAIMS_LEGEND]
+
+
+def compact(sheets: Iterable[Sheet], where: PurePosixPath) -> str:
+    """A Markdown list of the claims for which there is something to say; `where` is the folder of the tables."""
+    found = []
+    for sheet in sheets:
+        table = f"[Table {sheet.table.number}]({where / sheet.table.name}.md)"
+        for claim in sheet.claims:
+            if any(judged.result for judged in claim.effects):
+                found.append(f"- **{claim.verdict}** ({table}): {_md(claim.claim.statement)} ({_tally(claim)})")
+    return "\n".join(found)
+
+
+def html(sheet: Sheet) -> str:
+    """The claims of a table, each folded, open where there is something to say; "" without claims."""
+    if not sheet.claims:
+        return ""
+    items = "\n".join(_html_claim(sheet, claim) for claim in sheet.claims)
+    return f'<h3>Claims</h3>\n<p class="note">{count(sheet.claims)}.</p>\n{items}'
+
+
+def claims_csv(sheets: Sequence[Sheet]) -> str:
+    """One line an effect; numbers in full."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(_CSV_COLUMNS)
+    for sheet in sheets:
+        scale = "the paper's" if sheet.tier == "paper" else "not the paper's: order only"
+        for claim in sheet.claims:
+            what = claim.claim
+            head = (sheet.table.number, sheet.tier, scale, what.key, what.statement, what.source, claim.verdict)
+            for judged in claim.effects:
+                writer.writerow([*head, *_csv_effect(sheet, judged, what)])
+    return file.getvalue()
+
+
+def _csv_effect(sheet: Sheet, judged: JudgedEffect, claim: Claim) -> tuple[object, ...]:
+    result, effect = judged.result, shown(sheet, judged, claim)
+    unit = sheet.all_cells[judged.effect.terms[0][1]].measure.unit
+    printed = "" if judged.printed is None else effect.paper
+    holds = {None: "not printed", True: "yes", False: "no"}[judged.printed_holds]
+    head = (judged.effect.text, effect.name, claim.condition, unit, printed, holds)
+    if result is None:
+        return (*head, "", "", "", "", "", "", judged.verdict, judged.reason, "", "")
+    measured = (effect.ours, effect.low or effect.ours, effect.high or effect.ours, result.n, result.seeds, effect.p)
+    needed = ("" if number is None else number for number in (result.images, result.more_seeds))
+    return (*head, *measured, judged.verdict, "", *needed)
+
+
+def _html_claim(sheet: Sheet, claim: JudgedClaim) -> str:
+    what = claim.claim
+    kind = claim.verdict.replace(" ", "-")
+    opened = " open" if any(judged.result for judged in claim.effects) else ""
+    heads = "".join(f'<th scope="col">{head}</th>' for head in _HEADS)
+    body = []
+    for judged in claim.effects:
+        name, *cells = shown(sheet, judged, what).cells
+        row = "".join(f"<td>{escape(text)}</td>" for text in cells)
+        body.append(f'<tr><th scope="row">{escape(name)}</th>{row}</tr>')
+    return (
+        f'<details class="claim"{opened}><summary><b class="{kind}">{claim.verdict}</b> {escape(what.statement)} '
+        f"<span>{escape(_about(claim))}</span></summary>\n"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(what.key)}"><table>\n'
+        f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{chr(10).join(body)}\n</tbody></table></div></details>"
+    )
+
+
+def _name(sheet: Sheet, effect: Effect) -> str:
+    """The effect in the words of the table: what all its cells share, then what each is."""
+    parts = [sheet.labels[place] for _, place in effect.terms]
+    differ = [len({part[i] for part in parts}) > 1 for i in range(4)]
+    elsewhere = any(place.table != sheet.table.number for _, place in effect.terms)
+    shared = [parts[0][i] for i in (1, 2, 3) if not differ[i] and parts[0][i]]
+    if elsewhere and not differ[0]:
+        shared.insert(0, parts[0][0])
+    text = ""
+    for (sign, _), part in zip(effect.terms, parts, strict=True):
+        own = ", ".join(part[i] for i in range(4) if differ[i] and part[i])
+        text += (" − " if sign < 0 else " + " if text else "") + own
+    return f"{', '.join(shared)}: {text.strip()}" if shared else text.strip()
+
+
+def _measured_on(result: Result | None) -> str:
+    if result is None:
+        return ""
+    if result.n == 0:
+        return "computed"
+    return f"{result.n:,} images, {result.seeds} seed{'' if result.seeds == 1 else 's'}"
+
+
+def _what_would(result: Result | None) -> str:
+    """For an undecided effect: how many images or seeds; "" for others."""
+    if result is None or result.verdict != "undecided":
+        return ""
+    ways = [f"about {_round(result.images):,} images"] if result.images else []
+    ways += [f"{result.more_seeds} seeds"] if result.more_seeds else []
+    if result.seeds == 1:
+        return f"{ways[0] if ways else 'no number of images'} (for this one seed)"
+    return " or ".join(ways) or "no number of images or seeds alone"
+
+
+def _round(number: int) -> int:
+    """To two digits: it rests on an assumption, and the effect will not stay as measured to the last one."""
+    return int(float(f"{number:.1e}"))
+
+
+def _tally(claim: JudgedClaim) -> str:
+    """ "8 effects: 2 confirmed, 6 not run"."""
+    verdicts = [judged.verdict for judged in claim.effects]
+    kinds = ", ".join(f"{verdicts.count(kind)} {kind}" for kind in VERDICTS if kind in verdicts)
+    return f"{len(verdicts)} effect{'' if len(verdicts) == 1 else 's'}: {kinds}"
+
+
+def _about(claim: JudgedClaim) -> str:
+    """Where the paper says it, what each effect must be, and how many are."""
+    return f"{claim.claim.source}; {claim.claim.condition}; {_tally(claim)}"
+
+
+def _md(text: str) -> str:
+    return text.replace("|", "\\|").replace("*", "\\*")

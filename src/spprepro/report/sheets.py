@@ -1,0 +1,189 @@
+"""What the report shows: the tables of one tier with our numbers as text, their claims judged, the records behind them.
+
+Every number becomes text here, once, so that Markdown, CSV, HTML and terminal agree to the digit; a difference is that
+of the two numbers as shown.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from spprepro import folders, records
+from spprepro.errors import DataError
+from spprepro.paper.claims import VERDICTS, Place
+from spprepro.paper.judging import JudgedClaim, judge
+from spprepro.paper.tables import Cell, CellId, Ours, Table, cells_of, fill, load_all
+from spprepro.records import Found
+
+_SCALES = {
+    "mini": "generated classes, narrower networks",
+    "small": "a small set of real photos, narrower networks",
+}
+LEGEND = (
+    "ours: mean over seeds ± sample standard deviation; in brackets the gain over the row that the paper "
+    "compares with; difference: ours - paper (known: the note under the table says why); not run: no finished record; "
+    "quoted: measured by others; computed: follows from the layers, without data; -: not printed."
+)
+CLAIMS_LEGEND = (
+    "An effect is in the unit of its table; the paper's is that of its printed numbers, and as claimed unless it says "
+    "not. The 95 % interval is a paired bootstrap over the test images, widened by "
+    "the spread of the seeds where there are several (with one seed it covers the test images alone). confirmed: "
+    "the whole interval is as claimed; contradicted: none of it is; undecided: part of it is; not run: a record is "
+    "missing. p: McNemar's exact two-sided test, a little stricter than the interval, which gives the verdict. What "
+    "would decide it: images or seeds in all, if the effect stays as measured."
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A cell as text. `state` is "run", "not run" or "quoted"; what does not apply is ""."""
+
+    state: str
+    paper: str
+    paper_gain: str = ""
+    ours: str = ""
+    std: str = ""
+    ours_gain: str = ""
+    seeds: str = ""
+    computed: bool = False
+    difference: str = ""
+    known: bool = False
+
+    @property
+    def paper_text(self) -> str:
+        return self.paper or "-"
+
+    @property
+    def paper_gain_text(self) -> str:
+        return f"({self.paper_gain})" if self.paper_gain else ""
+
+    @property
+    def ours_text(self) -> str:
+        return f"{self.ours} ± {self.std}" if self.std else self.ours
+
+    @property
+    def ours_notes(self) -> str:
+        if self.computed:
+            return "computed"
+        seeds = f"{self.seeds} seed{'' if self.seeds == '1' else 's'}"
+        return f"({self.ours_gain}), {seeds}" if self.ours_gain else seeds
+
+    @property
+    def difference_text(self) -> str:
+        return f"{self.difference} (known)" if self.known else self.difference
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table of the paper with our numbers at one tier; `used` are the records that fill it.
+
+    `all_cells` are those of every table, for claims that speak of another, and `labels` say how to call each: table,
+    group, column and row.
+    """
+
+    table: Table
+    tier: str
+    cells: Mapping[CellId, Shown]
+    used: Sequence[Found]
+    claims: Sequence[JudgedClaim]
+    all_cells: Mapping[Place, Cell]
+    labels: Mapping[Place, tuple[str, str, str, str]]
+
+    @property
+    def summary(self) -> str:
+        """How many of the cells that a job can fill are filled."""
+        states = [cell.state for cell in self.cells.values()]
+        text = f"{states.count('run')} of {len(states) - states.count('quoted')} cells filled"
+        return text + (f", {states.count('quoted')} quoted" if "quoted" in states else "")
+
+
+def count(claims: Iterable[JudgedClaim]) -> str:
+    """ "12 claims: 3 confirmed, 1 contradicted, 5 undecided, 3 not run"; "" without claims."""
+    verdicts = [claim.verdict for claim in claims]
+    kinds = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS)
+    return f"{len(verdicts)} claim{'' if len(verdicts) == 1 else 's'}: {kinds}" if verdicts else ""
+
+
+def collect(
+    results_dir: Path, tiers: Sequence[str] | None, numbers: Sequence[int] | None = None
+) -> list[tuple[str, list[Found], list[Sheet]]]:
+    """(tier, its records, its sheets) for each tier that can be reported; the tables are all, or those in `numbers`.
+
+    Smoke records are left out. Raises DataError where there is nothing to report, or a record is damaged.
+    """
+    wanted = [tier for tier in records.TIERS if tier != "smoke" and (tiers is None or tier in tiers)]
+    tables = load_all(folders.experiments())
+    found = {tier: records.find(results_dir, tier) for tier in wanted}
+    empty = [tier for tier in tiers or () if not found.get(tier)]
+    if empty or not any(found.values()):
+        of = f" of tier {', '.join(empty)} that can be reported" if empty else ""
+        first = "python -m spprepro experiment=table1_zf5_multisize"
+        raise DataError(f"{results_dir}: no records{of}; run `{first}`, or name their folder: results_dir=DIR")
+    return [(tier, have, _sheets(tables, have, tier, numbers)) for tier, have in found.items() if have]
+
+
+def warning(tier: str) -> str:
+    """What a reader must know before comparing; "" at the paper's scale."""
+    if tier == "paper":
+        return ""
+    return (
+        f"Not the paper's scale (tier={tier}: {_SCALES[tier]}): "
+        "our errors are comparable with the paper's only in order, not in level."
+    )
+
+
+def _sheets(tables: list[Table], found: list[Found], tier: str, numbers: Sequence[int] | None) -> list[Sheet]:
+    wanted = [table for table in tables if numbers is None or table.number in numbers]
+    claims = judge(tables, found, tier, [table.number for table in wanted])
+    cells, labels = cells_of(tables), _labels(tables)
+    sheets = []
+    for table in wanted:
+        ours = fill(table, found, tier)
+        sources = {path for filled in ours.values() if filled for path in filled.sources}
+        used = [item for item in found if item.path in sources]
+        shown = {key: _shown(cell, ours) for key, cell in table.cells.items()}
+        sheets.append(Sheet(table, tier, shown, used, claims[table.number], cells, labels))
+    return sheets
+
+
+def _labels(tables: list[Table]) -> dict[Place, tuple[str, str, str, str]]:
+    """Each cell's table, group, column and row in words."""
+    labels = {}
+    for table in tables:
+        columns = {column.key: column.label for column in table.columns}
+        for row in table.rows:
+            for key, column in columns.items():
+                labels[Place(table.number, row.key, key)] = (f"Table {table.number}", row.group, column, row.label)
+    return labels
+
+
+def _shown(cell: Cell, ours: Mapping[CellId, Ours | None]) -> Shown:
+    """The only place where a cell's numbers become text: as many digits as the paper prints."""
+    digits = cell.measure.digits
+    paper = "" if cell.printed is None else f"{cell.printed:.{digits}f}"
+    paper_gain = "" if cell.gain is None else f"{cell.gain:.{digits}f}"
+    if cell.quoted:
+        return Shown("quoted", str(cell.printed), paper_gain)  # some are printed with fewer digits
+    mine = ours[cell.id]
+    if mine is None:
+        return Shown("not run", paper, paper_gain)
+    computed = mine.n == 0
+    text = f"{mine.mean:.{digits}f}"
+    over = ours.get((cell.gain_over, cell.column)) if cell.gain_over else None
+    gain = Decimal(f"{over.mean:.{digits}f}") - Decimal(text) if over else None
+    if gain is not None and cell.measure.better == "higher":
+        gain = -gain
+    difference = Decimal(text) - Decimal(paper) if paper else None
+    return Shown(
+        state="run",
+        paper=paper,
+        paper_gain=paper_gain,
+        ours=text,
+        std="" if mine.std is None or computed else f"{mine.std:.{digits}f}",
+        ours_gain="" if gain is None else f"{gain:f}",
+        seeds=str(len(mine.seeds)),
+        computed=computed,
+        difference="" if difference is None else f"{difference:+f}" if difference else f"{difference:f}",
+        known=cell.instead is not None and Decimal(f"{cell.instead:.{digits}f}") == Decimal(text),
+    )
