@@ -87,6 +87,7 @@ class Data:
     workers: int = 1
     keep_gib: float = 4.0  # a training set that takes no more than this as resized pixels is decoded once; 0: never
     split: Literal["val", "test"] = "val"  # what a job of kind test scores; test has no labels
+    test: str | None = None  # the folder of unlabelled pictures; None: test/ beside train/
     seed: int = 0  # of the generator
     amounts: MiniAmounts = field(default_factory=MiniAmounts)
 
@@ -138,7 +139,7 @@ class Config:
 
 # data.root is not among the identity either: the data's fingerprint is
 _INCIDENTAL = re.compile(
-    r"(results_dir|task|overwrite|tables|bench|name)$|widths|data\.(root|workers|keep_gib)$"
+    r"(results_dir|task|overwrite|tables|bench|name)$|widths|data\.(root|test|workers|keep_gib)$"
     r"|trainer\.(devices|num_nodes|threads|accelerator)$|training\.snapshot_steps$|(backbone|data)\.(title|name)$"
 )
 

@@ -157,18 +157,16 @@ def _test(config: Config, folder: Path) -> None:
 
     from spprepro.classify.ensemble import average
     from spprepro.classify.evaluate import errors, save_predictions, write_submission
-    from spprepro.data.imagenet import class_ids, fingerprint, truth_of_test
+    from spprepro.data.imagenet import class_ids, fingerprint, truth_of
 
-    images, data = survey.val, _data(config, survey)
+    root, images, data = survey.root, survey.val, _data(config, survey)
     labels: Any = np.array([image.label for image in images])
     if config.data.split == "test":
-        images = survey.test
-        if not images:
-            raise DataError(f"{survey.root / 'test'}: no pictures; data.split=test needs the unlabelled ones there")
-        ids, truth = class_ids(survey.root, survey.classes), truth_of_test(survey.root, survey.classes, len(images))
+        root, images = _unlabelled(config, survey.root)
+        ids, truth = class_ids(survey.root, survey.classes), truth_of(root, survey.root, survey.classes, len(images))
         data |= {"split": "test", "fingerprint": fingerprint(images), "test": len(images)}
     models = {need: runfolder.path_of(ordered([need])[-1]) for need in needs(config)}
-    scores, seconds = average(config, survey, models, images, folder)
+    scores, seconds = average(config, survey.classes, models, (root, images), folder)
     if config.data.split == "test":
         for test, values in scores.items():
             path = folder / (f"submission_{test}.txt" if len(scores) > 1 else "submission.txt")
@@ -268,6 +266,15 @@ def _prepare(config: Config) -> Any:
             bar.update(shown[what], completed=done)
 
         return prepare(config.data, tell)
+
+
+def _unlabelled(config: Config, root: Path) -> tuple[Path, Any]:
+    """The folder of unlabelled pictures and what it holds."""
+    from spprepro.data.imagenet import survey_unlabelled
+    from spprepro.data.prepare import located
+
+    folder = located(config.data.test) if config.data.test else root / "test"
+    return folder, survey_unlabelled(folder, min_side=config.data.min_side, crop=config.data.crop)
 
 
 def _sheet(config: Config) -> None:

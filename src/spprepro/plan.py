@@ -26,18 +26,18 @@ def counts(config: Config) -> dict[str, int]:
         amounts = data.amounts
         counts = {"train": amounts.imagenet_train, "val": amounts.imagenet_val, "test": amounts.imagenet_test}
         return {**counts, "classes": 20}
-    from spprepro.data.prepare import root_of
+    from spprepro.data.prepare import located, root_of
 
     root = root_of(data) if data.root else None
     if root is None or not root.is_dir():
         return ILSVRC
-    from spprepro.data.imagenet import list_classes, list_split, list_test
+    from spprepro.data.imagenet import list_classes, list_split, list_unlabelled
 
     classes = list_classes(root)
     return {
         "train": sum(1 for _ in list_split(root, "train", classes)),
         "val": sum(1 for _ in list_split(root, "val", classes)),
-        "test": len(list_test(root)),
+        "test": len(list_unlabelled(located(data.test) if data.test else root / "test")),
         "classes": len(classes),
     }
 

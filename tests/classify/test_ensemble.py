@@ -47,7 +47,7 @@ def models(tmp_path):
 
 
 def scores_of(config, survey, models, folder):
-    return average(config, survey, models, survey.val, folder)[0]
+    return average(config, survey.classes, models, (survey.root, survey.val), folder)[0]
 
 
 def test_scores_of_several_networks_are_averaged(found, models, tmp_path):
@@ -87,7 +87,7 @@ def test_an_interrupted_average_goes_on_with_the_next_network(found, models, tmp
 
 def test_another_number_of_classes_is_refused_naming_both(found, tmp_path):
     other = train(tmp_path / "other", 0, 5)
-    with pytest.raises(DataError, match=r"other .*tells 5 classes apart, but .*tree has 2"):
+    with pytest.raises(DataError, match=r"other .*tells 5 classes apart, but the data has 2"):
         scores_of(asked("other"), found, {"other": other}, tmp_path / "run")
 
 

@@ -14,7 +14,7 @@ from spprepro.classify.module import Classifier
 from spprepro.classify.score import score_images
 from spprepro.classify.train import build_classifier, viewing_of
 from spprepro.config import Config, Test, check
-from spprepro.data.imagenet import Image, Survey
+from spprepro.data.imagenet import Image
 from spprepro.errors import DataError
 from spprepro.files import replacing
 from spprepro.training.checkpoint import newest, sha256_file
@@ -67,19 +67,20 @@ def _shape(state: dict[str, torch.Tensor], name: str) -> str:
 
 
 def average(
-    config: Config, survey: Survey, models: dict[str, Path], images: list[Image], folder: Path
+    config: Config, classes: list[str], models: dict[str, Path], pictures: tuple[Path, list[Image]], folder: Path
 ) -> tuple[dict[str, NDArray[np.float32]], float]:
-    """(test -> (n, classes) scores averaged over config.models, seconds); `models`: job -> its run folder.
+    """(test -> (n, classes) scores averaged over config.models, seconds); `models`: job -> its run folder;
+    `pictures`: a folder and the images in it.
 
     Every network is loaded and compared with the data before the first is tested. What is scored is kept in `folder`
     until all are, so that an interrupted job goes on with the next network.
     """
     loaded = {job: trained(where) for job, where in models.items()}
     faults = [
-        f"models: {job} in {models[job]} tells {its.classes} classes apart, but {survey.root} has "
-        f"{len(survey.classes)}; test it on data with the classes that it was trained on"
+        f"models: {job} in {models[job]} tells {its.classes} classes apart, but the data has "
+        f"{len(classes)} ({', '.join(classes[:3])}, ...); test it on data with the classes that it was trained on"
         for job, its in loaded.items()
-        if its.classes != len(survey.classes)
+        if its.classes != len(classes)
     ]
     faults += [
         f"models: {entry} has no SPP, so it takes no full image; choose other views"
@@ -97,7 +98,7 @@ def average(
         views = replace(config.views, tests=[cast(Test, test)] if test else config.views.tests)
         its.module.viewing = viewing_of(replace(its.config, views=views))
         path = folder / "scores" / f"{job}-{test or 'as_asked'}-{its.sha256[:16]}.npz"
-        scores, took = _kept_scores(path, config, its.module, survey, images)
+        scores, took = _kept_scores(path, config, its.module, pictures)
         seconds += took
         for name in config.views.tests:
             share = scores[test or name] / np.float32(len(config.models))
@@ -107,12 +108,12 @@ def average(
 
 
 def _kept_scores(
-    path: Path, config: Config, module: Classifier, survey: Survey, images: list[Image]
+    path: Path, config: Config, module: Classifier, pictures: tuple[Path, list[Image]]
 ) -> tuple[dict[str, NDArray[np.float32]], float]:
     if path.is_file():
         with np.load(path, allow_pickle=False) as kept:
             return {name: kept[name] for name in kept.files if name != "seconds"}, float(kept["seconds"])
-    scores, seconds = score_images(config, module, survey.root, images)
+    scores, seconds = score_images(config, module, *pictures)
     with replacing(path) as out:
         np.savez(out, seconds=seconds, **scores)  # type: ignore[arg-type]
     return scores, seconds

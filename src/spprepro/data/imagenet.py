@@ -1,6 +1,7 @@
 """Any folder in ILSVRC's layout, train/<wnid>/* and val/<wnid>/*, and the survey made of it before a job starts.
 
-Where there is a test/ too, it holds pictures without labels; test_ground_truth.txt beside it may tell their classes.
+A folder of pictures without labels is a test split: test/ beside train/, or any other; test_ground_truth.txt beside
+test/ (and so for other names) may tell their classes.
 
 The survey decodes every file once, so that an unreadable one stops the job before training. It keeps sizes, hashes, the
 mean image and the colour statistics of the training set, and is made again only when a file changed.
@@ -53,7 +54,6 @@ class Survey:
     classes: list[str]
     train: list[Image]
     val: list[Image]
-    test: list[Image]
     mean: NDArray[np.float32]
     colour: NDArray[np.float32]
 
@@ -77,10 +77,10 @@ def list_split(root: Path, split: str, classes: list[str]) -> Iterator[tuple[str
                 yield f"{split}/{wnid}/{entry.name}", label
 
 
-def list_test(root: Path) -> list[tuple[str, int]]:
-    """(relative path, -1) of each unlabelled picture, sorted by name; [] without a test folder."""
-    names = sorted(entry.name for entry in os.scandir(root / "test")) if (root / "test").is_dir() else []
-    return [(f"test/{name}", -1) for name in names if Path(name).suffix.lower() in SUFFIXES]
+def list_unlabelled(folder: Path) -> list[tuple[str, int]]:
+    """(relative path, -1) of each picture anywhere in the folder, sorted; [] where there is no such folder."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    return [(path, -1) for path in sorted(path.relative_to(folder).as_posix() for path in found)]
 
 
 def class_ids(root: Path, classes: list[str]) -> list[int]:
@@ -103,16 +103,19 @@ def class_ids(root: Path, classes: list[str]) -> list[int]:
     return [order[wnid] for wnid in classes]
 
 
-def truth_of_test(root: Path, classes: list[str], count: int) -> NDArray[np.int64] | None:
-    """(count,) labels of the test pictures from test_ground_truth.txt; None without the file."""
-    path = root / "test_ground_truth.txt"
+def truth_of(folder: Path, root: Path, classes: list[str], count: int) -> NDArray[np.int64] | None:
+    """(count,) labels of a folder's unlabelled pictures from <folder>_ground_truth.txt; None without the file.
+
+    Its lines are the numbers of the classes in `root` (see class_ids), in the order of list_unlabelled.
+    """
+    path = folder.with_name(f"{folder.name}_ground_truth.txt")
     if not path.is_file():
         return None
     label = {number: label for label, number in enumerate(class_ids(root, classes))}
     lines = path.read_text().split()
     strange = [line for line in lines if not line.isdigit() or int(line) not in label]
     if len(lines) != count or strange:
-        what = f"{strange[0]!r} is no class" if strange else f"{len(lines)} lines for {count} pictures in test/"
+        what = f"{strange[0]!r} is no class" if strange else f"{len(lines)} lines for {count} pictures in {folder}"
         raise DataError(f"{path}: {what}; it needs the number of one of the {len(classes)} classes for each picture")
     return np.array([label[int(line)] for line in lines])
 
@@ -153,9 +156,32 @@ def survey(
     root = root.resolve()
     classes = list_classes(root)
     splits = {split: list(list_split(root, split, classes)) for split in ("train", "val")}
-    files = splits["train"] + splits["val"] + list_test(root)
+    images, known = _surveyed(root, splits["train"] + splits["val"], (min_side, crop), progress, workers)
+    train = len(splits["train"])
+    return Survey(root, classes, images[:train], images[train:], known["mean"], known["colour"])
+
+
+def survey_unlabelled(
+    folder: Path, *, min_side: int, crop: int, progress: Callable[[int, int], None] | None = None
+) -> list[Image]:
+    """As `survey`, of a folder of pictures without labels; raises DataError where it holds none."""
+    folder = folder.resolve()
+    files = list_unlabelled(folder)
+    if not files:
+        raise DataError(f"{folder}: no pictures; data.split=test needs unlabelled ones there, or in data.test=DIR")
+    return _surveyed(folder, files, (min_side, crop), progress, None)[0]
+
+
+def _surveyed(
+    root: Path,
+    files: list[tuple[str, int]],
+    sizes: tuple[int, int],
+    progress: Callable[[int, int], None] | None,
+    workers: int | None,
+) -> tuple[list[Image], dict[str, Any]]:
+    """The files with what is known of each, and the statistics of those in train/; kept until a file changes."""
     stamps = _stamps(root, [path for path, _ in files])
-    key = hashlib.sha256(json.dumps([_SURVEY, str(root), min_side, crop]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps([_SURVEY, str(root), *sizes]).encode()).hexdigest()[:16]
     kept = cache_home() / "surveys" / f"{root.name}-{key}.npz"
     known = _read_survey(kept)
     if known is None or known["stamps"] != stamps or known["paths"] != [path for path, _ in files]:
@@ -163,7 +189,7 @@ def survey(
             root,
             files,
             stamps,
-            (min_side, crop),
+            sizes,
             progress,
             os.cpu_count() or 1 if workers is None else workers,
         )
@@ -172,9 +198,7 @@ def survey(
         Image(path, label, *row)
         for (path, label), row in zip(files, zip(known["sha1"], *known["sizes"], strict=True), strict=True)
     ]
-    train, labelled = len(splits["train"]), len(splits["train"]) + len(splits["val"])
-    train_images, val_images, test_images = images[:train], images[train:labelled], images[labelled:]
-    return Survey(root, classes, train_images, val_images, test_images, known["mean"], known["colour"])
+    return images, known
 
 
 def _stamps(root: Path, paths: list[str]) -> list[str]:
@@ -237,9 +261,9 @@ def _make_survey(
             progress(min(done * _CHUNK, len(paths)), len(paths))
     if faults:
         raise DataError(faults)
-    mean = total / sum(path.startswith("train/") for path in paths)
+    mean = total / max(1, sum(path.startswith("train/") for path in paths))
     centre = mean[:, ::4, ::4].reshape(3, -1).mean(1)
-    covariance = outer / pixels - np.outer(centre, centre)
+    covariance = outer / max(1, pixels) - np.outer(centre, centre)
     values, vectors = np.linalg.eigh(covariance)
     return {
         "paths": paths,

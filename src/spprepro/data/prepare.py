@@ -17,11 +17,16 @@ Progress = Callable[[str, int, int], None]  # what is going on, done, of how man
 def root_of(data: Data) -> Path:
     """data.root, here or under $SPPREPRO_DATA; else (data=mini) a folder for each version, seed and size of it."""
     if data.root:
-        there = Path(data.root).expanduser()
-        return there if there.is_dir() or not (data_home() / there).is_dir() else data_home() / there
+        return located(data.root)
     amounts = data.amounts
     counts = f"{amounts.imagenet_train}-{amounts.imagenet_val}-{amounts.imagenet_test}"
     return data_home() / f"mini-v{VERSION}-seed{data.seed}-{counts}"
+
+
+def located(name: str) -> Path:
+    """A data folder as named: here, or else under $SPPREPRO_DATA."""
+    there = Path(name).expanduser()
+    return there if there.is_dir() or not (data_home() / there).is_dir() else data_home() / there
 
 
 def prepare(data: Data, progress: Progress | None = None) -> Survey:
