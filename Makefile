@@ -14,7 +14,7 @@ setup: .venv/.done
 	touch $@
 
 demo: setup
-	$(BIN)/python -m spprepro experiment=table1_zf5_multisize
+	$(BIN)/python -m spprepro experiment=table1_zf5_multisize results_dir=results/demo
 
 test: setup
 	$(TEST_ENV) $(BIN)/python -m pytest
@@ -27,6 +27,7 @@ lint: setup
 bench: setup
 	$(BIN)/python -m spprepro task=bench bench=input_pipeline
 	$(BIN)/python -m spprepro task=bench bench=train_loop
+	$(BIN)/python -m spprepro task=bench bench=views backbone=overfeat7
 
 report: setup
 	$(BIN)/python -m spprepro task=report

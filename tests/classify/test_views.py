@@ -8,6 +8,7 @@ from spprepro.classify import views
 from spprepro.classify.evaluate import check_complete, wrong_at
 from spprepro.classify.sizes import size_of_epoch
 from spprepro.classify.views import Viewing, crop_view, full_view, places, score, ten_views, window_scores
+from spprepro.data.decode import short_side_size
 from spprepro.errors import DataError
 from spprepro.nets.geometry import map_side, receptive_field
 from spprepro.nets.network import Network, initialise
@@ -104,7 +105,8 @@ def test_a_window_is_its_crop_up_to_the_padding(name):
             assert difference < 0.3 * (own - shifted)[..., middle, middle].abs().max() / shared.abs().max()
 
 
-def test_96_views_and_two_full_ones():
+@pytest.mark.parametrize("aspect", [3 / 4, 1, 4 / 3])
+def test_96_views_and_two_full_ones(aspect):
     network, window, stride = network_of("overfeat7")
     seen = []
 
@@ -114,7 +116,7 @@ def test_96_views_and_two_full_ones():
 
     viewing = Viewing(["ten_maps", "multiview", "multiview_full"], SCALES, 256, 224, window, stride)
     assert viewing.sides == SCALES
-    images = {side: pictures(side, side * 4 // 3) for side in viewing.sides}
+    images = {side: pictures(*short_side_size(400, round(400 * aspect), side)) for side in viewing.sides}
     with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
         patch.setattr(views, "window_scores", counted)
         found = score(network, plain, images, viewing)

@@ -20,7 +20,7 @@ from spprepro.bench.result import Measurement, Side, finish, now, synchronise, t
 from spprepro.classify.module import Classifier
 from spprepro.classify.score import image_loader
 from spprepro.classify.train import build_classifier
-from spprepro.classify.views import places, score
+from spprepro.classify.views import grid, score
 from spprepro.config import Config, Views
 from spprepro.data.prepare import prepare
 from spprepro.nets.geometry import map_side
@@ -98,14 +98,13 @@ def _inputs(module: Classifier) -> Callable[[Tensor], Tensor]:
 def crop_corners(config: Config, module: Classifier, images: Tensor) -> list[tuple[int, int]]:
     """Top left pixel of the crop that each view on the map stands for."""
     viewing = module.viewing
-    rows, columns = (
-        [
-            min(cell * viewing.stride, pixels - viewing.crop)
-            for cell in places(pixels, map_side(config.backbone, pixels), viewing)
-        ]
-        for pixels in images.shape[-2:]
-    )
-    return [(y, x) for y in rows for x in columns]
+    height, width = images.shape[-2:]
+    rows, columns = grid(height, width, [map_side(config.backbone, pixels) for pixels in (height, width)], viewing)
+
+    def first(cell: int, pixels: int) -> int:
+        return min(cell * viewing.stride, pixels - viewing.crop)
+
+    return [(first(y, height), first(x, width)) for y in rows for x in columns]
 
 
 def crop_scores(module: Classifier, images: Scaled, corners: Corners) -> Tensor:

@@ -97,14 +97,23 @@ def _place(view: Tensor) -> tuple[Any, ...]:
 
 
 def places(side: int, cells: int, viewing: Viewing) -> list[int]:
-    """First cell of the views along an axis of `side` pixels and `cells` cells: start, middle, end; [0] if they agree.
+    """First cell of the views along an axis of `side` pixels and `cells` cells: start, middle, end.
 
     A view that starts at pixel p begins at the cell p / stride, rounded: the crop of that cell starts nearest to p.
     """
     free = side - viewing.crop
-    if free == 0:
-        return [0]
     return [min(round(pixel / viewing.stride), cells - viewing.window) for pixel in (0, free / 2, free)]
+
+
+def grid(height: int, width: int, cells: Sequence[int], viewing: Viewing) -> tuple[list[int], list[int]]:
+    """First cells of the rows and the columns of a picture's views; `cells`: height and width of its map.
+
+    3 x 3 places; where the shorter side is the crop's, as at scale 224, one row or column of three.
+    """
+    rows, columns = places(height, cells[0], viewing), places(width, cells[1], viewing)
+    if min(height, width) == viewing.crop:
+        return (rows[:1], columns) if height <= width else (rows, columns[:1])
+    return rows, columns
 
 
 def window_scores(
@@ -125,15 +134,13 @@ def _score_maps(
     for side in viewing.sides:
         pictures = images[side]
         maps = network.trunk(prepare(torch.cat([pictures, pictures.flip(-1)])))
-        rows, columns = (
-            places(pixels, cells, viewing) for pixels, cells in zip(pictures.shape[-2:], maps.shape[-2:], strict=True)
-        )
-        grid = window_scores(network, maps, rows, columns, viewing.window)  # (places, 2N, classes)
+        rows, columns = grid(*pictures.shape[-2:], maps.shape[-2:], viewing)
+        found = window_scores(network, maps, rows, columns, viewing.window)  # (places, 2N, classes)
         if side in viewing.scales:
-            views += grid.chunk(2, 1)
+            views += found.chunk(2, 1)
         if side == viewing.side:
             last = len(rows) - 1, len(columns) - 1
-            corners = [grid[min(y, last[0]) * len(columns) + min(x, last[1])] for y, x in TEN]
+            corners = [found[min(y, last[0]) * len(columns) + min(x, last[1])] for y, x in TEN]
             ten += [half for corner in corners for half in corner.chunk(2)]
             if "multiview_full" in viewing.tests:
                 full += network.head(network.pool(maps)).float().softmax(1)[None].chunk(2, 1)
