@@ -38,6 +38,7 @@ def test_a_network_without_spp_skips_the_full_image(tree):
     assert viewing_of(multiview).tests == ["ten_maps"]
 
 
+@pytest.mark.slow  # photos7 holds large photos, decoded twice: about 20 s
 @pytest.mark.parametrize(("name", "count"), [("sample50", 50), ("photos7", 182)])
 def test_full_images_of_real_photos_of_all_sizes_are_scored(real_photos, name, count):
     config = check(compose("tier=smoke", "views.tests=[full]"))

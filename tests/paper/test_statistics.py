@@ -50,8 +50,8 @@ def test_few_seeds_widen_the_interval_as_their_spread_demands() -> None:
 
 
 def test_mcnemar_by_hand() -> None:
-    assert statistics.mcnemar(images(9, 1, 50)[0]) == pytest.approx(2 * (1 + 10) / 2**10)
-    assert statistics.mcnemar(images(1, 9, 500)[0]) == pytest.approx(2 * (1 + 10) / 2**10)
+    assert statistics.mcnemar(images(9, 1, 50)[0]) == pytest.approx(2 * (1 + 10 / 2) / 2**10)
+    assert statistics.mcnemar(images(1, 9, 500)[0]) == pytest.approx(2 * (1 + 10 / 2) / 2**10)
     assert statistics.mcnemar(images(4, 4, 50)[0]) == 1.0
     assert statistics.mcnemar(images(0, 0, 50)[0]) == 1.0
 

@@ -30,7 +30,7 @@ CLAIMS_LEGEND = (
     "not. The 95 % interval is a paired bootstrap over the test images, widened by "
     "the spread of the seeds where there are several (with one seed it covers the test images alone). confirmed: "
     "the whole interval is as claimed; contradicted: none of it is; undecided: part of it is; not run: a record is "
-    "missing. p: McNemar's exact two-sided test, a little stricter than the interval, which gives the verdict. What "
+    "missing. p: McNemar's two-sided mid-p, beside the interval, which gives the verdict. What "
     "would decide it: images or seeds in all, if the effect stays as measured."
 )
 
