@@ -1,11 +1,13 @@
 """What a job would cost, before it is paid."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from spprepro.config import check
 from spprepro.plan import measured_rate, plan
+from spprepro.plan import test_operations as operations_of_tests
 from tests.test_config import compose
 
 
@@ -65,3 +67,36 @@ def test_time_rests_on_the_newest_record(cli, tmp_path):
     record["wall_s"] /= 2
     (target / "record.json").write_text(json.dumps(record))
     assert measured_rate(config)[0] == pytest.approx(2 * rate)
+
+
+def table_of(text):
+    return {line.split()[0]: line for line in text.splitlines()[1:-2]}
+
+
+def test_a_table_is_planned_job_by_job(cli):
+    plan_it = ("task=plan", "experiment=table4", "tier=smoke", "training.epochs=1")
+    done = cli(*plan_it)
+    assert done.returncode == 0, done.stderr
+    found = table_of(done.stdout)
+    assert list(found) == ["table1_overfeat7_multisize", "table4_overfeat7_multiview", "table4_overfeat7_test"]
+    assert all("to run" in line for line in found.values())
+    costs = [float(line.split("to run")[1].split()[0]) for line in found.values()]
+    total = next(line for line in done.stdout.splitlines() if line.startswith("to run in all"))
+    assert float(total.split()[4]) == pytest.approx(sum(costs), rel=0.01)
+    assert costs[1] == pytest.approx(costs[2])  # 20 pictures each, in the same views
+    assert cli("experiment=table1_overfeat7_multisize", "tier=smoke", "training.epochs=1").returncode == 0
+    again = cli(*plan_it).stdout
+    assert "there" in table_of(again)["table1_overfeat7_multisize"]
+    left = next(line for line in again.splitlines() if line.startswith("to run in all"))
+    assert float(left.split()[4]) == pytest.approx(sum(costs[1:]), rel=0.01)
+
+
+def test_96_views_on_maps_cost_more_than_ten_crops_and_less_than_96():
+    config = check(compose("experiment=table1_overfeat7_multisize", "tier=paper", "data.root=nowhere"))
+
+    def cost(*tests):
+        views = replace(config.views, tests=list(tests))
+        return operations_of_tests(replace(config, views=views), config.backbone, 1, 1000)
+
+    assert cost("ten") == 10 * cost("crop")
+    assert 20 * cost("crop") < cost("multiview") < 60 * cost("crop")

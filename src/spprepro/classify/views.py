@@ -134,7 +134,8 @@ def _score_maps(
     for side in viewing.sides:
         pictures = images[side]
         maps = network.trunk(prepare(torch.cat([pictures, pictures.flip(-1)])))
-        rows, columns = grid(*pictures.shape[-2:], maps.shape[-2:], viewing)
+        height, width = pictures.shape[-2:]
+        rows, columns = grid(height, width, maps.shape[-2:], viewing)
         found = window_scores(network, maps, rows, columns, viewing.window)  # (places, 2N, classes)
         if side in viewing.scales:
             views += found.chunk(2, 1)
