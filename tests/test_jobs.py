@@ -66,6 +66,7 @@ def test_layers_are_those_of_table_1_and_need_no_data(cli, tmp_path):
     assert len(found) == 5
     zf5 = found["smoke/table1_zf5_layers/seed0"]
     assert isinstance(zf5, dict) and zf5["conv2_map_before_pool"] == {"value": 26, "unit": "cells", "n": 0}
+    assert cli("experiment=table1", "tier=paper").returncode == 0  # no data.root
     done = cli("experiment=table1_convnet5_layers", "tier=smoke", "backbone.layers.conv2.pad=1", "name=other")
     assert done.returncode == 0  # another network under another name is nobody's column
     done = cli("experiment=table1_zf5_layers", "tier=smoke", "backbone.layers.conv3.filters=128", "seed=1")
