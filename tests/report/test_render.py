@@ -188,3 +188,13 @@ def test_nothing_to_report_says_what_to_run(tmp_path: Path) -> None:
             render.report(tmp_path, tiers)
     assert not (tmp_path / "mini" / "report.html").exists()
     assert render.report(tmp_path, ["mini"])
+
+
+def test_a_computed_table_is_one_line_in_the_readme(tmp_path: Path) -> None:
+    counts = {"conv1_filters": 96, "conv1_map": 55, "conv2_map_before_pool": 26}
+    units = {"conv1_filters": "", "conv1_map": "cells", "conv2_map_before_pool": "cells"}
+    data = {"name": "none", "fingerprint": "", "train": 0, "test": 0}
+    metrics = {key: Metric(value, units[key], 0) for key, value in counts.items()}
+    put(tmp_path / "results", "table1_zf5_layers", 0, metrics=metrics, data=data)
+    block = render.readme_block(tmp_path / "results")
+    assert "2 of 3 printed numbers are met; 1 is known to differ" in block and "| filters |" not in block

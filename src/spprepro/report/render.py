@@ -53,7 +53,13 @@ def readme_block(results_dir: Path) -> str:
             table = sheet.table
             name = f"[Table {table.number}]({where}/tables/{table.name}.md)"
             parts.append(f"**{name}. {_md(table.title)}**: {sheet.summary}. {_md(table.caption)}")
-            parts += _markdown_table(sheet, only_run=True)
+            run = [cell for cell in sheet.cells.values() if cell.state == "run"]
+            if all(cell.computed for cell in run):  # the same at every tier: the table itself need not stand here
+                printed = [cell for cell in run if cell.paper]
+                met, known = sum(cell.paper == cell.ours for cell in printed), sum(cell.known for cell in printed)
+                parts.append(f"Computed: {met} of {len(printed)} printed numbers are met; {known} is known to differ.")
+            else:
+                parts += _markdown_table(sheet, only_run=True)
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
