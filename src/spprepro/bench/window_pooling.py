@@ -1,8 +1,8 @@
 """Windows per second pooled from one feature map, all at once, against torchvision's roi_pool called level by level.
 
-Both get the same map, windows and threads, and end with the same features, which is checked here, to the bit. The map is
-random, after a ReLU; the windows lie in an image that ZF-5 turns into 43x57 cells (about s = 688, section 4.1), sizes
-and shapes log-uniform, nearly as selective search's are. No two have the same cells, as the peer would pool both.
+Both get the same map, windows and threads, and end with the same features, which is checked here, to the bit. The map
+is random, after a ReLU; the windows lie in an image that ZF-5 turns into 43x57 cells (about s = 688, section 4.1),
+sizes and shapes log-uniform, nearly as selective search's are. No two have the same cells, as the peer would pool both.
 """
 
 from collections.abc import Callable

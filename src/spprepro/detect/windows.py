@@ -83,8 +83,7 @@ def best_scale(boxes: Boxes, short_side: int, scales: Sequence[int], side: int, 
 def expected_scale(area: NDArray[np.float64], short_side: int, side: int) -> NDArray[np.float64]:
     """(N,) scale at which a window of this area (pixels of the image) has side^2; a whole number, halves up."""
     exact = side * short_side / np.sqrt(area)
-    whole: NDArray[np.float64] = np.floor(exact)
-    return whole + (exact - whole >= 0.5)  # floor(exact + 0.5) would round twice
+    return np.where(exact % 1 < 0.5, np.floor(exact), np.ceil(exact))  # floor(exact + 0.5) would round twice
 
 
 def scale_boxes(boxes: Boxes, short_side: int, scale: NDArray[np.int64] | int) -> Boxes:
@@ -92,7 +91,8 @@ def scale_boxes(boxes: Boxes, short_side: int, scale: NDArray[np.int64] | int) -
 
     The released code's (x - 1) * (s - 1) / (m - 1) + 1, from 0: first and last pixel of the shorter side stay that.
     """
-    return boxes * (np.asarray(scale)[..., None] - 1) / (short_side - 1)
+    scaled: Boxes = boxes * (np.asarray(scale)[..., None] - 1) / (short_side - 1)
+    return scaled
 
 
 def mapping_field(backbone: Backbone, mapping: Mapping) -> Field:
