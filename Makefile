@@ -28,6 +28,7 @@ bench: setup
 	$(BIN)/python -m spprepro task=bench bench=input_pipeline
 	$(BIN)/python -m spprepro task=bench bench=train_loop
 	$(BIN)/python -m spprepro task=bench bench=views backbone=overfeat7
+	$(BIN)/python -m spprepro task=bench bench=window_pooling
 
 report: setup
 	$(BIN)/python -m spprepro task=report

@@ -19,7 +19,7 @@ from spprepro.nets.trunks import Backbone
 
 Task = Literal["run", "plan", "validate", "report", "prepare", "sheet", "bench"]
 Tier = Literal["smoke", "mini", "small", "paper"]
-Bench = Literal["input_pipeline", "train_loop", "views"]
+Bench = Literal["input_pipeline", "train_loop", "views", "window_pooling"]
 Kind = Literal["train", "layers", "test"]
 Test = Literal["ten", "crop", "full", "ten_maps", "multiview", "multiview_full"]
 

@@ -42,6 +42,7 @@ def smoke(*overrides: str) -> Config:
         ("input_pipeline", "images", "images/s", ">= 3.0"),
         ("train_loop", "steps", "ms/step", "<= 1.05"),
         ("views", "images", "images/s", ">= 5.0"),
+        ("window_pooling", "windows", "windows/s", ">= 5.0"),
     ],
 )
 def test_command_leaves_a_whole_record(

@@ -9,6 +9,8 @@ def run_bench(config: Config) -> None:
         from spprepro.bench.input_pipeline import measure
     elif config.bench == "views":
         from spprepro.bench.views import measure
+    elif config.bench == "window_pooling":
+        from spprepro.bench.window_pooling import measure
     else:
         from spprepro.bench.train_loop import measure
     measure(config)
