@@ -30,7 +30,8 @@ def iou(boxes: Float[ndarray, "n 4"], others: Float[ndarray, "m 4"]) -> Float[nd
     a, b = np.asarray(boxes, np.float64), np.asarray(others, np.float64)
     low, high = np.maximum(a[:, None, :2], b[:, :2]), np.minimum(a[:, None, 2:], b[:, 2:])
     shared: NDArray[np.float64] = np.maximum(high - low + 1, 0).prod(2)
-    return shared / (areas(a)[:, None] + areas(b) - shared)
+    ratio: NDArray[np.float64] = shared / (areas(a)[:, None] + areas(b) - shared)
+    return ratio
 
 
 def nms(boxes: Float[ndarray, "n 4"], scores: Float[ndarray, " n"], overlap: float) -> Int[ndarray, " k"]:
@@ -43,7 +44,8 @@ def nms(boxes: Float[ndarray, "n 4"], scores: Float[ndarray, " n"], overlap: flo
     shifted[:, 2:] += 1  # torchvision's sides are x2 - x1
     later_first = np.array(scores[::-1], np.float64)
     kept = _nms(torch.from_numpy(shifted), torch.from_numpy(later_first), overlap).numpy()
-    return len(boxes) - 1 - kept
+    rows: NDArray[np.int64] = len(boxes) - 1 - kept
+    return rows
 
 
 def top_k(scores: Float[ndarray, " n"], k: int) -> Int[ndarray, " m"]:
@@ -68,8 +70,8 @@ def select(
 
 def clip(boxes: Float[ndarray, "n 4"], height: int, width: int) -> Float[ndarray, "n 4"]:
     """The boxes cut to the image, with every corner on a pixel of it."""
-    last = np.array([width - 1, height - 1] * 2, boxes.dtype)
-    return np.clip(boxes, 0, last)
+    inside: NDArray[Any] = np.clip(boxes, 0, np.array([width - 1, height - 1] * 2, boxes.dtype))
+    return inside
 
 
 def _centres(boxes: Float[ndarray, "n 4"]) -> tuple[Float[ndarray, "n 2"], Float[ndarray, "n 2"]]:
