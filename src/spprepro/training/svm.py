@@ -148,7 +148,8 @@ def _descent(
 ) -> None:
     """Coordinate descent over `rows`, which it reorders; updates weights (d + 1,) and duals (n,).
 
-    It ends when all projected gradients are within `tolerance` of one another, or after _PASSES. Rows whose dual rests at a bound, with a gradient beyond those of the last pass, are left out until the end.
+    It ends when all projected gradients are within `tolerance` of one another, or after _PASSES. Rows whose dual rests
+    at a bound, with a gradient beyond those of the last pass, are left out until then.
     """
     length, active = x.shape[1], len(rows)
     highest, lowest = np.inf, -np.inf
