@@ -1,10 +1,12 @@
 """Average precision against the devkit's, and results files that say it again."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from spprepro.data.voc import Annotation, Split
 from spprepro.detect.voc_eval import (
     HIT,
     IGNORED,
@@ -13,6 +15,7 @@ from spprepro.detect.voc_eval import (
     Objects,
     ap11,
     ap_area,
+    class_objects,
     curve,
     match,
     mean_ap,
@@ -122,3 +125,21 @@ def test_copies_of_images_count_as_if_they_were_in_the_split(golden):
     assert ap11(*curve(matches, copies)) == pytest.approx(ap11(*curve(real)), abs=1e-12)
     assert ap11(*curve(matches, copies)) != ap11(*curve(matches))
     assert mean_ap({"cat": matches}, copies) == pytest.approx(ap11(*curve(real)), abs=1e-12)
+
+
+def test_objects_of_a_class_keep_their_images():
+    def image(name, labels, difficult):
+        n = len(labels)
+        boxes = np.array([square(20.0 * i) for i in range(n)]).reshape(n, 4)
+        marks = np.array(difficult, bool)
+        return Annotation(name, 60, 80, np.array(labels, np.int64), boxes, marks, np.zeros(n, bool))
+
+    images = [image("a", [1, 0, 1], [0, 0, 1]), image("b", [], []), image("c", [1], [0])]
+    split = Split(Path("VOC2007"), "test", ("cat", "dog"), images)
+    objects = class_objects(split, 1)
+    assert objects.image.tolist() == [0, 0, 2]
+    assert objects.boxes[:, 0].tolist() == [0, 40, 0]
+    matches = match(Detections(objects.image, np.array([3.0, 2, 1]), objects.boxes), objects)
+    assert matches.state.tolist() == [HIT, IGNORED, HIT]
+    assert matches.positives.tolist() == [1, 0, 1]
+    assert ap11(*curve(matches)) == pytest.approx(1)

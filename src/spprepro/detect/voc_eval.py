@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from numpy.typing import NDArray
 
+from spprepro.data.voc import Split
 from spprepro.detect.boxes import iou
 from spprepro.errors import DataError
 from spprepro.files import write_text
@@ -39,6 +40,15 @@ class Objects:
     image: NDArray[np.int64]
     boxes: NDArray[np.float64]
     difficult: NDArray[np.bool_]
+
+
+def class_objects(split: Split, label: int) -> Objects:
+    """The objects of one class in a split."""
+    rows = [image.labels == label for image in split.images]
+    boxes = [image.boxes[own] for image, own in zip(split.images, rows, strict=True)]
+    difficult = [image.difficult[own] for image, own in zip(split.images, rows, strict=True)]
+    numbers = np.repeat(np.arange(len(rows)), [len(each) for each in boxes])
+    return Objects(len(rows), numbers, np.concatenate(boxes), np.concatenate(difficult))
 
 
 @dataclass(frozen=True)
