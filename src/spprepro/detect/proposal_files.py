@@ -4,8 +4,7 @@
     images   a cell of N ids
 
 Such files come from the network, so nothing in them is trusted: numbers and letters in two flat cells are all that is
-read, no more memory is taken than WINDOWS_AN_IMAGE allows, and a nested or inflated file is refused before a library
-meets it.
+read, and no more memory is taken than WINDOWS_AN_IMAGE allows, whatever lengths the file claims.
 """
 
 import math
@@ -19,7 +18,6 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 import numpy.typing as npt
-from scipy import io
 
 from spprepro.detect.proposals import Boxes
 from spprepro.errors import DataError
@@ -27,8 +25,11 @@ from spprepro.errors import DataError
 WINDOWS_AN_IMAGE = 20_000  # at most; EdgeBoxes stops at 10,000
 NAMED = 20  # so many ids are named in a fault, of the others the number
 
-_MATRIX, _COMPRESSED = 14, 15  # types of elements in the old format
-_CELL, _PLAIN, _COMPLEX = 1, (4, *range(6, 16)), 0x800  # classes of arrays: cell, letters and numbers; a flag
+# Of the old format: types of elements, classes of arrays, a flag, how numbers and texts are stored.
+_MATRIX, _COMPRESSED = 14, 15
+_CELL, _CHAR, _NUMBERS, _COMPLEX = 1, 4, range(6, 16), 0x800
+_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+_TEXTS = {16: "utf-8", 17: "utf-16", 18: "utf-32"}
 
 
 def read_mat(path: Path, sizes: Mapping[str, tuple[int, int]]) -> dict[str, Boxes]:
@@ -42,11 +43,9 @@ def read_mat(path: Path, sizes: Mapping[str, tuple[int, int]]) -> dict[str, Boxe
     read = _read_hdf5 if h5py.is_hdf5(path) else _read_v5
     try:
         names, arrays = read(path, len(sizes))
-    except DataError:
-        raise
-    except Exception as error:  # whatever the libraries raise at a file that was cut or altered
+    except Exception as error:  # whatever comes of a file that was cut or altered
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: damaged or no MATLAB file ({reason}); fetch it again") from error
+        raise DataError(f"{path}: no MATLAB file with windows, or damaged ({reason}); fetch it again") from error
     if len(names) != len(arrays):
         raise DataError(f"{path}: {len(arrays)} entries in boxes, {len(names)} in images; fetch it again")
     faults = _id_faults(path, names, sizes)
@@ -71,22 +70,24 @@ def _some(names: Iterable[str]) -> str:
 
 
 def _id_faults(path: Path, names: list[str], wanted: Iterable[str]) -> list[str]:
-    had, want = Counter(names), Counter(wanted)
+    had, want = Counter(names), dict.fromkeys(wanted)
     groups = {
-        "lacks the windows of": want - had,
-        "has windows of images that the image set lacks:": Counter(name for name in had if name not in want),
-        "names more than once": Counter(name for name, times in had.items() if times > 1),
+        "lacks the windows of": [name for name in want if name not in had],
+        "has windows of images that the image set lacks:": [name for name in had if name not in want],
+        "names more than once": [name for name, times in had.items() if times > 1],
     }
     return [f"{path}: {what} {_some(group)}; it must fit ImageSets/Main" for what, group in groups.items() if group]
 
 
-def _boxes(array: npt.NDArray[Any], height: int, width: int) -> Boxes | str:
+def _boxes(array: Any, height: int, width: int) -> Boxes | str:
     """0-based [x1, y1, x2, y2] of a file's array for an image of that size, or what is wrong with it."""
+    if isinstance(array, str) or array.dtype.kind not in "iuf":
+        return "windows that are no numbers"
     if array.size == 0:
         return np.empty((0, 4), np.float32)
-    if array.ndim != 2 or array.shape[1] != 4 or array.dtype.kind not in "iuf":
-        return f"windows are not an array of numbers with 4 columns but {array.dtype} {array.shape}"
-    boxes = array[:, [1, 0, 3, 2]].astype(np.float32)  # exact for pixels
+    if array.ndim != 2 or array.shape[1] != 4:
+        return f"windows in an array {array.shape}; it must have 4 columns"
+    boxes: npt.NDArray[np.float64] = array[:, [1, 0, 3, 2]].astype(np.float64)
     first, last = boxes[:, :2], boxes[:, 2:]
     if not np.isfinite(boxes).all() or (first > last).any():
         return "windows with an end before its start, or no number"
@@ -94,29 +95,56 @@ def _boxes(array: npt.NDArray[Any], height: int, width: int) -> Boxes | str:
         return "windows that start before 1; the file must count pixels from 1, as MATLAB does"
     if (last > [width, height]).any():
         return "windows that leave the image; the columns must be y1, x1, y2, x2"
-    return boxes - 1
+    return (boxes - 1).astype(np.float32)  # exact for pixels
 
 
 # The old format: https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf
+# Not by scipy.io.loadmat: a byte that is wrong, or cells in cells, can make it end the process.
 
 
-def _read_v5(path: Path, images: int) -> tuple[list[str], list[npt.NDArray[Any]]]:
-    _check_v5(path, 32 * WINDOWS_AN_IMAGE * (images + 1))
-    found = io.loadmat(path, appendmat=False, variable_names=["boxes", "images"])
-    cells = []
+def _read_v5(path: Path, images: int) -> tuple[list[str], list[Any]]:
+    found: dict[str, Any] = {}
+    with path.open("rb") as file:
+        order = {b"IM": "<", b"MI": ">"}[file.read(128)[126:]]
+        while tag := file.read(8):
+            kind, stored = struct.unpack(order + "II", tag)
+            end = file.tell() + stored
+            element = _Element(file, order, compressed=kind == _COMPRESSED)
+            if kind == _COMPRESSED:
+                kind, _ = element.words(2)
+            if kind != _MATRIX:
+                raise ValueError(f"an element of type {kind}")
+            kind, shape, name = element.head()
+            if name in ("boxes", "images"):
+                found[name] = element.cell(math.prod(shape), images) if kind == _CELL else element.value(kind, shape)
+                element.finish()
+            file.seek(end)
     for name in ("boxes", "images"):
-        if name not in found or found[name].dtype != object:
-            what = f"is {found[name].dtype} {found[name].shape}" if name in found else "is not in it"
-            raise DataError(f"{path}: {name} {what}; it must be a cell with one entry an image")
-        cells.append(found[name].ravel().tolist())
-    return ["".join(each.ravel().tolist()) for each in cells[1]], cells[0]
+        if not isinstance(found.get(name), list):
+            raise ValueError(_no_cell(name, found.get(name)))
+    if not all(isinstance(name, str) for name in found["images"]):
+        raise ValueError("images with entries that are no text")
+    return found["images"], found["boxes"]
+
+
+def _no_cell(name: str, value: Any) -> str:
+    what = (
+        "is text" if isinstance(value, str) else "is not in it" if value is None else f"is {value.dtype} {value.shape}"
+    )
+    return f"{name} {what}; it must be a cell with one entry an image"
+
+
+def _check_count(name: str, entries: int, images: int) -> None:
+    if entries > 2 * images + 1000:  # so many more than wanted that their ids need not be read to say so
+        raise ValueError(f"{name} of {entries} entries for {images} images")
 
 
 class _Element:
-    """The bytes of a variable, inflated only as far as they are asked for."""
+    """A variable, read from front to back and inflated only as far as it is read."""
 
-    def __init__(self, file: BinaryIO, compressed: bool) -> None:
-        self.file, self.inflater, self.taken = file, zlib.decompressobj() if compressed else None, 0
+    def __init__(self, file: BinaryIO, order: str, *, compressed: bool) -> None:
+        self.file, self.order, self.taken = file, order, 0
+        self.inflater = zlib.decompressobj() if compressed else None
 
     def take(self, count: int) -> bytes:
         got = b"" if self.inflater else self.file.read(count)
@@ -131,98 +159,69 @@ class _Element:
         self.taken += count
         return got
 
-    def skip(self, count: int) -> None:
-        for start in range(0, count, 1 << 20):
-            self.take(min(1 << 20, count - start))
+    def finish(self) -> None:
+        """Have the checksum compared, which lies behind the last byte."""
+        while self.inflater and not self.inflater.eof:
+            more = self.inflater.unconsumed_tail or self.file.read(1 << 16)
+            if self.inflater.decompress(more, 1) or not more:
+                raise ValueError("a variable of another length than it says")
 
+    def words(self, count: int) -> tuple[int, ...]:
+        return struct.unpack(f"{self.order}{count}I", self.take(4 * count))
 
-def _check_v5(path: Path, limit: int) -> None:
-    """Refuse a file of over `limit` bytes, or with anything but arrays of numbers or letters and flat cells of them.
+    def data(self, limit: int) -> tuple[int, bytes]:
+        """Type and content of the next data; up to 4 bytes lie in the tag itself."""
+        first = self.words(1)[0]
+        count = first >> 16 or self.words(1)[0]
+        if count > limit:
+            raise ValueError(f"{count} bytes where {limit} are the most, {WINDOWS_AN_IMAGE} windows an image")
+        return first & 0xFFFF, self.take(4 if first >> 16 else -(-count // 8) * 8)[:count]
 
-    scipy believes every length it reads, and reads cells in cells by recursion until the process dies.
-    """
-    with path.open("rb") as file:
-        order = {b"IM": "<", b"MI": ">"}.get(file.read(128)[126:])
-        if order is None:
-            raise ValueError("its header is not MATLAB's")
-        total = 0
-        while tag := file.read(8):
-            kind, stored = struct.unpack(order + "II", tag)
-            end = file.tell() + stored
-            element = _Element(file, kind == _COMPRESSED)
-            size = stored
-            if kind == _COMPRESSED:
-                kind, size = struct.unpack(order + "II", element.take(8))
-            total += size
-            if total > limit:
-                raise DataError(f"{path}: over {limit >> 20} MiB, {WINDOWS_AN_IMAGE} windows an image; fetch it again")
-            if kind != _MATRIX:
-                raise ValueError(f"an element of type {kind}")
-            _check_array(element, size, order, cells=True)
-            file.seek(end)
+    def head(self) -> tuple[int, tuple[int, ...], str]:
+        """Class, shape and name of an array."""
+        flags = struct.unpack(self.order + "2I", self.data(8)[1])[0]
+        if flags & _COMPLEX:
+            raise ValueError("complex numbers")
+        sides = self.data(64)[1]
+        shape = struct.unpack(f"{self.order}{len(sides) // 4}I", sides)
+        return flags & 255, shape, self.data(64)[1].decode("ascii")
 
+    def value(self, kind: int, shape: tuple[int, ...]) -> Any:
+        """An array of numbers, or text."""
+        if kind != _CHAR and kind not in _NUMBERS:
+            raise ValueError(f"an array of class {kind}; only numbers, letters and flat cells of them belong in it")
+        stored, content = self.data(32 * WINDOWS_AN_IMAGE)
+        if stored in _TEXTS:
+            return content.decode(_TEXTS[stored] + ("-le" if self.order == "<" else "-be") * (stored != 16))
+        numbers = np.frombuffer(content, self.order + _TYPES[stored])
+        return "".join(map(chr, numbers.tolist())) if kind == _CHAR else numbers.reshape(shape, order="F")
 
-def _check_array(element: _Element, size: int, order: str, *, cells: bool) -> None:
-    """Go through an array of `size` bytes, which may be a cell where `cells` says so."""
-
-    start = element.taken
-
-    def words(count: int) -> tuple[int, ...]:
-        return struct.unpack(f"{order}{count}I", element.take(4 * count))
-
-    def tag() -> tuple[int, int]:
-        """Bytes of the next data, without and with padding; up to 4 bytes lie in the tag itself."""
-        first = words(1)[0]
-        count = first >> 16 or words(1)[0]
-        return count, 4 if first >> 16 else -(-count // 8) * 8
-
-    head, _, flags, _, shape, dims = words(6)
-    kind = flags & 255
-    if flags & _COMPLEX or not (kind in _PLAIN or (cells and kind == _CELL)):
-        raise ValueError(f"an array of class {kind}; only numbers, letters and flat cells of them belong in it")
-    if (head, shape) != (6, 5) or dims > 64 or dims % 4:  # types uint32 and int32
-        raise ValueError("an array without a header")
-    count = math.prod(words(dims // 4))
-    element.skip(dims % 8)
-    name = tag()[1]
-    if name > 64:
-        raise ValueError("a name of over 64 letters")
-    element.skip(name)
-    left = size - (element.taken - start)
-    if kind != _CELL:
-        inside, padded = tag()
-        if inside > left:
-            raise ValueError("data that are longer than their array")
-        element.skip(padded)
-        return
-    if 8 * count > left:
-        raise ValueError("a cell that is larger than its bytes")
-    for _ in range(count):
-        inner, inside = words(2)
-        left -= 8 + inside
-        if inner != _MATRIX or left < 0:
-            raise ValueError("a cell whose entries are not arrays")
-        if inside:
-            _check_array(element, inside, order, cells=False)
+    def cell(self, count: int, images: int) -> list[Any]:
+        """The entries of a cell, which must be flat."""
+        _check_count("a cell", count, images)
+        entries: list[Any] = []
+        for _ in range(count):
+            kind, size = self.words(2)
+            start = self.taken
+            entries.append(self.value(*self.head()[:2]) if size else np.empty((0, 4)))
+            if kind != _MATRIX or self.taken - start != size:
+                raise ValueError("an entry of another length than it says")
+        return entries
 
 
 # HDF5, as MATLAB's -v7.3 writes it: axes in reverse, cells as references
 
 
-def _read_hdf5(path: Path, images: int) -> tuple[list[str], list[npt.NDArray[Any]]]:
+def _read_hdf5(path: Path, images: int) -> tuple[list[str], list[Any]]:
+    cells = []
     with h5py.File(path, "r") as file:
-        cells = []
-        for name in ("boxes", "images"):
+        for name in ("images", "boxes"):
             cell = _own(file, name)
             if cell is None or cell.dtype != h5py.ref_dtype:
-                what = "is not in it" if cell is None else f"is {cell.dtype} {cell.shape}"
-                raise DataError(f"{path}: {name} {what}; it must be a cell with one entry an image")
-            if cell.size > 2 * images + 1000:  # many more than wanted; the ids need not be read to say so
-                raise DataError(
-                    f"{path}: {name} has {cell.size} entries for {images} images; it must fit ImageSets/Main"
-                )
+                raise ValueError(_no_cell(name, cell))
+            _check_count(name, cell.size, images)
             cells.append([_plain(file[reference]) for reference in cell[()].ravel()])
-        return ["".join(map(chr, each.ravel())) for each in cells[1]], [each.T for each in cells[0]]
+    return ["".join(map(chr, each.ravel().tolist())) for each in cells[0]], [each.T for each in cells[1]]
 
 
 def _own(file: h5py.File, name: str) -> h5py.Dataset | None:

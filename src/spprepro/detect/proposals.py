@@ -11,10 +11,11 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from zipfile import BadZipFile
@@ -49,7 +50,7 @@ class SelectiveSearch:
 
 @dataclass(frozen=True)
 class EdgeBoxes:
-    """EdgeBoxes with the defaults of its authors (reference.md 7.3); `model` is the user's file."""
+    """EdgeBoxes with the defaults of its authors (reference.md 7.3), in OpenCV's order; `model` is the user's file."""
 
     method: Literal["edge_boxes"] = "edge_boxes"
     model: str | None = None
@@ -131,7 +132,7 @@ def _large_first(areas: npt.NDArray[np.int32], seed: int) -> npt.NDArray[np.intp
 
 def edge_boxes(picture: Picture, settings: EdgeBoxes) -> Boxes:
     """Windows of a picture by falling score. OpenCV's edges lack the sharpening of the original."""
-    forest = _forest(settings.model)
+    forest = _forest(_model(settings))
     edges = forest.detectEdges(picture.astype(np.float32) / 255)
     directions = forest.computeOrientation(edges)
     return boxes_of_edges(forest.edgesNms(edges, directions), directions, settings)
@@ -143,40 +144,38 @@ def boxes_of_edges(edges: npt.NDArray[np.float32], directions: npt.NDArray[np.fl
     OpenCV returns [x, y, width, height] as the original does in MATLAB: x and y from 1, and a width that counts the
     steps from the first to the last column that was scored.
     """
-    finder = cv2.ximgproc.createEdgeBoxes(  # a new one for each image: it keeps what it knew of the one before
-        alpha=settings.alpha,
-        beta=settings.beta,
-        eta=settings.eta,
-        minScore=settings.min_score,
-        maxBoxes=settings.max_boxes,
-        edgeMinMag=settings.edge_min_mag,
-        edgeMergeThr=settings.edge_merge_thr,
-        clusterMinMag=settings.cluster_min_mag,
-        maxAspectRatio=settings.max_aspect_ratio,
-        minBoxArea=settings.min_box_area,
-        gamma=settings.gamma,
-        kappa=settings.kappa,
-    )
+    _, _, *parameters = astuple(settings)
+    finder = cv2.ximgproc.createEdgeBoxes(*parameters)  # a new one each time: it remembers the image before
     found = np.asarray(finder.getBoundingBoxes(edges, directions)[0], np.float32).reshape(-1, 4)
     first = found[:, :2] - 1
     return np.concatenate([first, first + found[:, 2:]], 1)
 
 
+_WHERE = "EdgeBoxes needs OpenCV's model.yml.gz (opencv_extra, testdata/cv/ximgproc); set proposals.model to that file"
+
+
+def _model(settings: EdgeBoxes) -> Path:
+    if settings.model is None or not Path(settings.model).is_file():
+        raise DataError(f"proposals.model={settings.model}: not found; {_WHERE}")
+    return Path(settings.model)
+
+
+def _forest(model: Path) -> Any:
+    """The edge detector; raises DataError where the file is not such a model."""
+    return _read_forest(str(model), model.stat().st_mtime_ns)
+
+
 @functools.lru_cache(maxsize=1)  # seconds to read; a worker needs the same one for every image
-def _forest(model: str | None) -> Any:
-    """The edge detector; raises DataError where the file is not there or not such a model."""
-    where = "OpenCV's model.yml.gz (repository opencv_extra, testdata/cv/ximgproc); set proposals.model to that file"
-    if model is None or not Path(model).is_file():
-        raise DataError(f"proposals.model={model}: not found; EdgeBoxes needs {where}")
+def _read_forest(model: str, _stamp: int) -> Any:
     try:
-        options = cv2.FileStorage(model, cv2.FILE_STORAGE_READ).getNode("options")
-        keys = ("stride", "shrinkNumber", "patchSize", "numberOfTrees", "numberOfTreesToEvaluate")
-        whole = all(options.getNode(key).isInt() and options.getNode(key).real() >= 1 for key in keys)
-    except cv2.error:
-        whole = False
-    if not whole:  # OpenCV would divide by zero and take the process with it
-        raise DataError(f"proposals.model={model}: not a structured forest or damaged; EdgeBoxes needs {where}")
-    return cv2.ximgproc.createStructuredEdgeDetection(model)
+        store = cv2.FileStorage(model, cv2.FILE_STORAGE_READ)  # must outlive its nodes
+        options = store.getNode("options")
+        keys = ("stride", "shrinkNumber", "patchSize", "patchInnerSize", "numberOfTrees", "numberOfTreesToEvaluate")
+        if not options.empty() and all(options.getNode(key).real() >= 1 for key in keys):
+            return cv2.ximgproc.createStructuredEdgeDetection(model)  # it divides by them without a look
+    except (cv2.error, SystemError):
+        pass
+    raise DataError(f"proposals.model={model}: not a structured forest, or damaged; {_WHERE}")
 
 
 class KeptWindows(Mapping[str, Boxes]):
@@ -215,8 +214,7 @@ def settings_key(settings: Settings) -> str:
     """16 hex digits that change with the settings, the content of a model file, or the library that does the work."""
     values = asdict(settings)
     if isinstance(settings, EdgeBoxes):
-        _forest(settings.model)
-        values["model"] = _digest(Path(str(settings.model)).read_bytes())
+        values["model"] = _digest(_model(settings).read_bytes())
     return _digest(json.dumps([VERSION, cv2.__version__, values], sort_keys=True).encode())[:16]
 
 
@@ -256,6 +254,8 @@ def propose(
         if boxes is not None:
             counts[name] = len(boxes)
     lacking = [task for task in tasks if task.name not in counts]
+    if lacking and isinstance(settings, EdgeBoxes):
+        _forest(_model(settings))  # so that a wrong file is one fault, not one a process
     done = len(mine) - len(lacking)
     if progress is not None:
         progress(done, len(mine))
@@ -273,7 +273,16 @@ def propose(
 
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent alone answers Ctrl-C
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
+
+
+def _leave_with_parent() -> None:
+    """End this process when its parent has gone; a killed one could not tell it, and it would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run(tasks: list[_Task], settings: Settings, workers: int | None) -> Generator[dict[str, int | str]]:
@@ -296,7 +305,7 @@ def _run(tasks: list[_Task], settings: Settings, workers: int | None) -> Generat
             for future in as_completed(futures):
                 yield future.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)  # after the chunks that have begun
             raise
 
 
