@@ -17,8 +17,9 @@ import yaml
 
 from spprepro import folders
 from spprepro.detect import proposals
-from spprepro.detect.proposals import EdgeBoxes, KeptWindows, MatFiles, SelectiveSearch, propose
-from spprepro.errors import DataError
+from spprepro.detect.proposal_files import MatFiles
+from spprepro.detect.proposals import EdgeBoxes, KeptWindows, SelectiveSearch, propose
+from spprepro.errors import ConfigError, DataError
 
 SETTINGS = SelectiveSearch()
 OBJECT = (60, 30, 119, 79)  # of `picture`
@@ -254,7 +255,7 @@ def test_shards_share_the_work_and_a_last_job_finds_it_done(images: list[tuple[s
     assert sorted(name for shard in shards for name in shard) == [name for name, _ in images]
     before = kept_files(cache)
     assert len(before) == 7 and len(propose(images, SETTINGS, cache)) == 7 and kept_files(cache) == before
-    with pytest.raises(ValueError, match="rank=3"):
+    with pytest.raises(ConfigError, match="rank=3"):
         propose(images, SETTINGS, cache, rank=3, world=3)
 
 
@@ -373,6 +374,24 @@ def test_edge_boxes_with_a_forest(images: list[tuple[str, Path]], tmp_path: Path
     np.testing.assert_array_equal(
         propose(images[2:3], settings, tmp_path / "b", workers=1)[images[2][0]], windows[images[2][0]]
     )
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (3, 200), (200, 15), (16, 40)])
+def test_edge_boxes_of_a_thin_picture(height: int, width: int, tmp_path: Path) -> None:
+    model = write_forest(tmp_path / "model.yml")
+    assert proposals.edge_boxes(picture(0, height, width), EdgeBoxes(model=str(model))).shape == (0, 4)
+
+
+def test_an_image_that_opencv_refuses_is_named(
+    images: list[tuple[str, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        cv2.resize(np.empty((0, 0), np.uint8), (5, 5))
+
+    monkeypatch.setattr(proposals, "selective_search", refuse)
+    with pytest.raises(DataError) as caught:
+        propose(images[:2], SETTINGS, tmp_path / "a", workers=1)
+    assert [str(path) in each for (_, path), each in zip(images, caught.value.faults, strict=False)] == [True, True]
 
 
 def test_another_model_by_the_same_name_is_another_key(tmp_path: Path) -> None:

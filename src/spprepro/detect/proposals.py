@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spprepro.data.decode import decode_bytes
-from spprepro.errors import DataError
+from spprepro.errors import ConfigError, DataError
 from spprepro.files import replacing
 
 VERSION = 1  # of the windows; raised with every change to how they are found or ordered
@@ -66,14 +66,6 @@ class EdgeBoxes:
     min_box_area: float = 1000.0
     gamma: float = 2.0
     kappa: float = 1.5
-
-
-@dataclass(frozen=True)
-class MatFiles:
-    """Windows computed elsewhere: for each image set (trainval, test ...) the MATLAB file that has them."""
-
-    method: Literal["mat"] = "mat"
-    files: dict[str, str | None] = field(default_factory=dict)
 
 
 Settings = SelectiveSearch | EdgeBoxes
@@ -132,6 +124,8 @@ def _large_first(areas: npt.NDArray[np.int32], seed: int) -> npt.NDArray[np.intp
 
 def edge_boxes(picture: Picture, settings: EdgeBoxes) -> Boxes:
     """Windows of a picture by falling score. OpenCV's edges lack the sharpening of the original."""
+    if min(picture.shape[:2]) < 16:  # the patch in which edges are sought
+        return np.empty((0, 4), np.float32)
     forest = _forest(_model(settings))
     edges = forest.detectEdges(picture.astype(np.float32) / 255)
     directions = forest.computeOrientation(edges)
@@ -232,10 +226,10 @@ def propose(
 
     workers: processes (default: one a core). progress is told (images done, images in all). Of `world` jobs that share
     the work each does the images rank, rank + world, ...; a last one with world=1 finds them all.
-    Raises DataError naming every file that cannot be read, when all the others are done.
+    Raises DataError naming every file that cannot be read, when all the others are done; ConfigError for a wrong rank.
     """
     if not 0 <= rank < world:
-        raise ValueError(f"rank={rank} is not one of world={world}")
+        raise ConfigError(f"rank={rank}, world={world}: the rank must be one of 0 to world - 1")
     mine = images[rank::world]
     if len({name for name, _ in images}) < len(images):
         raise DataError(f"{len(images)} images have {len({name for name, _ in images})} different ids; name each once")
@@ -285,7 +279,7 @@ def _leave_with_parent() -> None:
         os._exit(1)
 
 
-def _run(tasks: list[_Task], settings: Settings, workers: int | None) -> Generator[dict[str, int | str]]:
+def _run(tasks: list[_Task], settings: Settings, workers: int | None) -> Generator[dict[str, int | str], None, None]:
     """Compute the tasks, in this process if that is quicker than starting others; see `_keep_all` for the results."""
     chunks = [tasks[i : i + CHUNK] for i in range(0, len(tasks), CHUNK)]
     workers = min(workers or os.cpu_count() or 1, len(chunks))
@@ -323,10 +317,14 @@ def _keep_all(tasks: list[_Task], settings: Settings) -> dict[str, int | str]:
         if _digest(content) != task.digest:
             results[task.name] = f"{task.path}: changed while the job ran; run the same command again"
             continue
-        if isinstance(settings, SelectiveSearch):
-            boxes = selective_search(picture, settings, seed=int(task.digest[:16], 16))
-        else:
-            boxes = edge_boxes(picture, settings)
+        try:
+            if isinstance(settings, SelectiveSearch):
+                boxes = selective_search(picture, settings, seed=int(task.digest[:16], 16))
+            else:
+                boxes = edge_boxes(picture, settings)
+        except cv2.error as error:
+            results[task.name] = f"{task.path}: OpenCV finds no windows in it ({error.err}); remove the file"
+            continue
         with replacing(task.kept) as out:
             np.savez_compressed(out, boxes=boxes)
         results[task.name] = len(boxes)
