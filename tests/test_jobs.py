@@ -75,7 +75,7 @@ def test_layers_are_those_of_table_1_and_need_no_data(cli, tmp_path):
 
 def test_multirun_gives_the_same_records_one_by_one_and_in_parallel(cli, tmp_path):
     jobs = "experiment=table1_convnet5_nospp,table1_overfeat5_singlesize"
-    arguments = ("-m", jobs, "seed=0,1", "tier=smoke", "training.epochs=1", "trainer.threads=1")
+    arguments = ("-m", jobs, "seed=0,1", "tier=smoke", "training.epochs=1", "trainer.threads=1", "data.workers=1")
     assert cli(*arguments, "results_dir=basic").returncode == 0
     done = cli(*arguments, "results_dir=joblib", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     assert done.returncode == 0, done.stderr

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from spprepro.data.decode import centre_crop, decode_bytes, resize_short_side
+from spprepro.data.processes import start_method
 from spprepro.errors import DataError
 from spprepro.files import replacing
 from spprepro.folders import cache_home
@@ -238,6 +239,10 @@ class _Chunks(Dataset[dict[str, Any]]):
         return {"rows": rows, "faults": faults, "total": total, "outer": outer, "pixels": pixels}
 
 
+def _as_it_is(part: Any) -> Any:
+    return part
+
+
 def _make_survey(
     root: Path,
     files: list[tuple[str, int]],
@@ -248,7 +253,10 @@ def _make_survey(
 ) -> dict[str, Any]:
     paths = [path for path, _ in files]
     chunks = _Chunks(root, paths, *sizes)
-    loader = DataLoader(chunks, batch_size=None, num_workers=workers, collate_fn=lambda part: part)
+    context = start_method(workers)
+    loader = DataLoader(
+        chunks, batch_size=None, num_workers=workers, collate_fn=_as_it_is, multiprocessing_context=context
+    )
     rows, faults, pixels = [], [], 0
     total, outer = np.zeros((3, sizes[1], sizes[1])), np.zeros((3, 3))
     for done, part in enumerate(loader, 1):  # summed up at once: a million images have thousands of parts

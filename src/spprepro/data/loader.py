@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from spprepro.data.decode import decode, resize_short_side, short_side_size
 from spprepro.data.imagenet import Image
 from spprepro.data.kept import KeptImages
+from spprepro.data.processes import start_method
 
 Key = tuple[int, int, int]  # epoch, index, size
 
@@ -215,6 +216,7 @@ class TrainLoader(DataLoader[Batch]):
             persistent_workers=workers > 0,
             generator=torch.Generator().manual_seed(0),  # keeps iter() from drawing on the global generator
             prefetch_factor=4 if workers else None,
+            multiprocessing_context=start_method(workers),
         )
         self.consumed = 0
 
@@ -241,4 +243,5 @@ def test_loader(images: TestImages, batches: SizeBatches, *, workers: int, pin: 
         collate_fn=whole,
         pin_memory=pin,
         prefetch_factor=ahead if workers else None,
+        multiprocessing_context=start_method(workers),
     )
