@@ -13,12 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-import yaml
 
-from spprepro import folders
 from spprepro.detect import proposals
-from spprepro.detect.proposal_files import MatFiles
-from spprepro.detect.proposals import EdgeBoxes, KeptWindows, SelectiveSearch, propose
+from spprepro.detect.proposals import KeptWindows, SelectiveSearch, propose
 from spprepro.errors import ConfigError, DataError
 from tests.detect.conftest import OBJECT, overlap, picture
 
@@ -249,9 +246,3 @@ def test_an_image_that_opencv_refuses_is_named(
     with pytest.raises(DataError) as caught:
         propose(images[:2], SETTINGS, tmp_path / "a", workers=1)
     assert [str(path) in each for (_, path), each in zip(images, caught.value.faults, strict=False)] == [True, True]
-
-
-@pytest.mark.parametrize("kind", [SelectiveSearch, EdgeBoxes, MatFiles])
-def test_conf_mirrors_the_dataclass(kind: type[SelectiveSearch | EdgeBoxes | MatFiles]) -> None:
-    values = yaml.safe_load((folders.conf() / "proposals" / f"{kind().method}.yaml").read_text())
-    assert values == asdict(MatFiles(files={"trainval": None, "test": None}) if kind is MatFiles else kind())
