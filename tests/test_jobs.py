@@ -1,5 +1,6 @@
 """Whole tables by one command: what is missing runs, what is there does not, faults come before the work."""
 
+import fcntl
 import json
 import shutil
 from pathlib import Path
@@ -81,6 +82,15 @@ def test_multirun_gives_the_same_records_one_by_one_and_in_parallel(cli, tmp_pat
     assert done.returncode == 0, done.stderr
     found = metrics(tmp_path / "basic")
     assert len(found) == 4 and metrics(tmp_path / "joblib") == found
+
+
+def test_two_processes_may_test_the_same_network(cli, tmp_path):
+    """What they need is there, so neither claims its folder."""
+    assert cli("experiment=table1_overfeat7_multisize", *QUICK).returncode == 0
+    with (tmp_path / "results/smoke/table1_overfeat7_multisize/seed0/run.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = cli("experiment=table4_overfeat7_multiview", *QUICK)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_network_of_other_classes_is_refused_before_anything_is_scored(cli, tree, tmp_path):

@@ -49,7 +49,8 @@ def run(config: Config) -> Path:
         order = [config]  # a finished job needs nothing
     _refuse_lost(order, [config])
     for job in order:
-        _finish(job)
+        if job.overwrite or not (runfolder.path_of(job) / records.NAME).exists():  # the folder of another may be in use
+            _finish(job)
     _show(records.read(path))
     _refresh(config)
     print(f"record: {path}")
