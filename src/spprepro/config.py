@@ -134,7 +134,16 @@ class Config:
 
     def identity(self) -> dict[str, Any]:
         """The settings that the result depends on, by dotted key; where and how fast it runs is not among them."""
-        return {key: value for key, value in flatten(dataclasses.asdict(self)).items() if not _INCIDENTAL.match(key)}
+        settings = flatten(dataclasses.asdict(self))
+        if not self.multiscale:
+            del settings["views.scales"]
+        return {key: value for key, value in settings.items() if not _INCIDENTAL.match(key)}
+
+    @property
+    def multiscale(self) -> bool:
+        """Whether a test sees the images at views.scales."""
+        asked = {*self.views.tests, *(model.partition(":")[2] for model in self.models)}
+        return not asked.isdisjoint(("ten_maps", "multiview", "multiview_full"))
 
 
 # data.root is not among the identity either: the data's fingerprint is
@@ -286,10 +295,9 @@ def _network_faults(c: Config) -> Iterator[str]:
 def _test_faults(c: Config) -> Iterator[str]:
     if not c.views.tests or len(set(c.views.tests)) != len(c.views.tests):
         yield f"views.tests: {c.views.tests} must be one or more different tests"
-    asked = {*c.views.tests, *(model.partition(":")[2] for model in c.models)}
-    scaled = asked & {"ten_maps", "multiview", "multiview_full"}
-    if scaled and (min(c.views.scales, default=0) < c.data.crop or len(set(c.views.scales)) != len(c.views.scales)):
-        yield f"views.scales: {c.views.scales} must be different sides, none under data.crop={c.data.crop}"
+    scales = c.views.scales
+    if c.multiscale and (min(scales, default=0) < c.data.crop or len(set(scales)) != len(scales)):
+        yield f"views.scales: {scales} must be different sides, none under data.crop={c.data.crop}"
     if (c.kind == "test") != bool(c.models):
         yield f"models: {c.models} with kind={c.kind}; kind=test averages trained jobs, one at least, and no other does"
     for model in c.models:
