@@ -1,6 +1,7 @@
 """The command line as users meet it: speed of the answers, exit codes, every experiment of conf/."""
 
 import json
+import re
 import time
 
 import numpy as np
@@ -40,7 +41,7 @@ def test_all_faults_at_once_exit_2_and_no_traceback(cli):
         "seed",
         "trainig",
     }
-    assert "choose one of zf5" in done.stderr and "did you mean training?" in done.stderr
+    assert "choose one of alex5, convnet5" in done.stderr and "did you mean training?" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -69,29 +70,44 @@ def test_wrong_data_folder_exits_2_with_its_path(cli, tmp_path):
     assert "nowhere" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.slow  # trains and tests through Lightning in a process of its own, about 10 s each
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_runs_at_smoke(cli, tmp_path, experiment):
-    done = cli(f"experiment={experiment}", "tier=smoke")
+@pytest.mark.slow  # trains and tests through Lightning in a process of its own, about 10 s
+def test_a_job_leaves_record_scores_and_curves_and_returns_at_once_the_second_time(cli, tmp_path):
+    done = cli("experiment=table1_zf5_multisize", "tier=smoke")
     assert done.returncode == 0, done.stderr
-    path = tmp_path / "results" / "smoke" / experiment / "seed0" / "record.json"
+    path = tmp_path / "results" / "smoke" / "table1_zf5_multisize" / "seed0" / "record.json"
     assert done.stdout.splitlines()[-1] == f"record: {path.relative_to(tmp_path)}"
     record = records.read(path)
-    assert (record.status, record.experiment) == ("smoke", experiment)
-    views = {"ten", "crop"} | (set() if "nospp" in experiment else {"full"})
-    with np.load(path.parent / "predictions.npz", allow_pickle=False) as kept:
-        labels = kept["labels"]
-        assert {key for key in kept.files if key.startswith("scores__")} == {f"scores__{view}" for view in views}
-        for view, prefix in (("ten", ""), ("crop", "crop_")):
-            scores = kept[f"scores__{view}"].astype(float)
-            np.testing.assert_allclose(scores.sum(1), 1, atol=1e-2)
-            assert record.metrics[f"{prefix}top1_error"].n == len(labels) == 20
     events = EventAccumulator(str(path.parent)).Reload().Tags()
     curves = {"loss", "error", "lr", "size", "data_wait_share"}
     assert {f"train/{curve}" for curve in curves} | {"val/error", "val/loss"} <= set(events["scalars"])
     assert events["images"] == ["test/predictions"]
-    again = cli(f"experiment={experiment}", "tier=smoke")
+    again = cli("experiment=table1_zf5_multisize", "tier=smoke")
     assert again.returncode == 0 and json.loads(path.read_text())["started"] == record.started
+
+
+@pytest.mark.slow  # trains and tests every network of every table: about 100 s
+def test_every_experiment_runs_at_smoke(cli, tmp_path):
+    done = cli("experiment=all", "tier=smoke", "training.epochs=1")
+    assert done.returncode == 0, done.stderr
+    found = {path.parent.parent.name: path for path in (tmp_path / "results").glob("smoke/*/seed0/record.json")}
+    assert set(found) == {name for name in EXPERIMENTS if name != "all" and not re.fullmatch(r"table\d+", name)}
+    for name, path in found.items():
+        record = records.read(path)
+        assert (record.status, record.experiment) == ("smoke", name)
+        if name.endswith("_layers"):
+            continue
+        standard = {"ten", "crop"} | (set() if "nospp" in name else {"full"})
+        views = {
+            "table4_overfeat7_multiview": {"ten_maps", "multiview", "multiview_full"},
+            "table4_overfeat7_test": {"multiview_full"},
+            "table5_ensemble": {"ten"},
+        }.get(name, standard)
+        with np.load(path.parent / "predictions.npz", allow_pickle=False) as kept:
+            assert {key for key in kept.files if key.startswith("scores__")} == {f"scores__{view}" for view in views}
+            for view in views:
+                np.testing.assert_allclose(kept[f"scores__{view}"].astype(float).sum(1), 1, atol=1e-2)
+                prefix = "" if view == "ten" else f"{view}_"
+                assert record.metrics[f"{prefix}top1_error"].n == len(kept["labels"]) == 20
 
 
 @pytest.mark.slow  # as above
