@@ -70,6 +70,14 @@ def test_wrong_data_folder_exits_2_with_its_path(cli, tmp_path):
     assert "nowhere" in done.stderr and "Traceback" not in done.stderr
 
 
+def assert_curves(folder):
+    """TensorBoard has a training's curves and its pictures with predictions."""
+    events = EventAccumulator(str(folder)).Reload().Tags()
+    curves = {"loss", "error", "lr", "size", "data_wait_share"}
+    assert {f"train/{curve}" for curve in curves} | {"val/error", "val/loss"} <= set(events["scalars"])
+    assert events["images"] == ["test/predictions"]
+
+
 @pytest.mark.slow  # trains and tests through Lightning in a process of its own, about 10 s
 def test_a_job_leaves_record_scores_and_curves_and_returns_at_once_the_second_time(cli, tmp_path):
     done = cli("experiment=table1_zf5_multisize", "tier=smoke")
@@ -77,17 +85,14 @@ def test_a_job_leaves_record_scores_and_curves_and_returns_at_once_the_second_ti
     path = tmp_path / "results" / "smoke" / "table1_zf5_multisize" / "seed0" / "record.json"
     assert done.stdout.splitlines()[-1] == f"record: {path.relative_to(tmp_path)}"
     record = records.read(path)
-    events = EventAccumulator(str(path.parent)).Reload().Tags()
-    curves = {"loss", "error", "lr", "size", "data_wait_share"}
-    assert {f"train/{curve}" for curve in curves} | {"val/error", "val/loss"} <= set(events["scalars"])
-    assert events["images"] == ["test/predictions"]
+    assert_curves(path.parent)
     again = cli("experiment=table1_zf5_multisize", "tier=smoke")
     assert again.returncode == 0 and json.loads(path.read_text())["started"] == record.started
 
 
 @pytest.mark.slow  # trains and tests every network of every table: about 100 s
 def test_every_experiment_runs_at_smoke(cli, tmp_path):
-    done = cli("experiment=all", "tier=smoke", "training.epochs=1")
+    done = cli("experiment=all", "tier=smoke")
     assert done.returncode == 0, done.stderr
     found = {path.parent.parent.name: path for path in (tmp_path / "results").glob("smoke/*/seed0/record.json")}
     assert set(found) == {name for name in EXPERIMENTS if name != "all" and not re.fullmatch(r"table\d+", name)}
@@ -108,6 +113,10 @@ def test_every_experiment_runs_at_smoke(cli, tmp_path):
                 np.testing.assert_allclose(kept[f"scores__{view}"].astype(float).sum(1), 1, atol=1e-2)
                 prefix = "" if view == "ten" else f"{view}_"
                 assert record.metrics[f"{prefix}top1_error"].n == len(kept["labels"]) == 20
+        if views == standard:
+            assert_curves(path.parent)
+    again = cli("experiment=all", "tier=smoke")
+    assert again.returncode == 0 and f"{len(found)} jobs, 0 to run" in again.stderr
 
 
 @pytest.mark.slow  # as above
