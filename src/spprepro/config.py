@@ -13,14 +13,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from spprepro import detection
+from spprepro.detection import Detection, EdgeBoxes, MatFiles, Protocol, SelectiveSearch, Voc
 from spprepro.errors import ConfigError
 from spprepro.nets.geometry import map_side
 from spprepro.nets.trunks import Backbone
 
-Task = Literal["run", "plan", "validate", "report", "prepare", "sheet", "bench"]
+Task = Literal["run", "plan", "validate", "report", "prepare", "sheet", "bench", "detect", "reeval"]
 Tier = Literal["smoke", "mini", "small", "paper"]
-Bench = Literal["input_pipeline", "train_loop", "views", "window_pooling"]
-Kind = Literal["train", "layers", "test"]
+Bench = Literal["input_pipeline", "train_loop", "views", "window_pooling", "rcnn_vs_spp", "svm"]
+Kind = Literal["train", "layers", "test", "detect", "combine", "times"]
 Test = Literal["ten", "crop", "full", "ten_maps", "multiview", "multiview_full"]
 
 
@@ -109,8 +111,9 @@ class Trainer:
 class Config:
     """A whole job.
 
-    kind: train (and test) a network; count its layers; or test trained ones. `models` are what the last kind averages:
-    each a job's name, or name:test where the view differs. `tables`: the jobs of these tables instead of one job.
+    kind: train (and test) a network; count its layers; test trained ones; make a detector of one; combine detectors;
+    measure times. `models` are the trained jobs it needs; of kind test each a job's name, or name:test where the view
+    differs. `tables`: the jobs of these tables instead of one job.
     """
 
     name: str
@@ -125,11 +128,16 @@ class Config:
     training: Training
     data: Data
     trainer: Trainer
+    protocol: Protocol = field(default_factory=Protocol)  # of detection jobs, as the four groups below
+    proposals: SelectiveSearch | EdgeBoxes | MatFiles = field(default_factory=SelectiveSearch)
+    detection: Detection = field(default_factory=Detection)
+    voc: Voc = field(default_factory=Voc)
     tables: list[int] = field(default_factory=list)
     bench: Bench | None = None
     kind: Kind = "train"
     views: Views = field(default_factory=Views)
     models: list[str] = field(default_factory=list)
+    image: str | None = None  # of task=detect
     widths: dict[str, float] = field(default_factory=dict)  # of the tier, for networks that differ; `width` reads it
 
     def identity(self) -> dict[str, Any]:
@@ -137,7 +145,13 @@ class Config:
         settings = flatten(dataclasses.asdict(self))
         if not self.multiscale:
             del settings["views.scales"]
-        return {key: value for key, value in settings.items() if not _INCIDENTAL.match(key)}
+        foreign = _OF_NETWORKS if self.detects else _OF_DETECTORS
+        return {key: value for key, value in settings.items() if not (_INCIDENTAL.match(key) or foreign.match(key))}
+
+    @property
+    def detects(self) -> bool:
+        """Whether the job is about detectors."""
+        return self.kind in ("detect", "combine", "times")
 
     @property
     def multiscale(self) -> bool:
@@ -148,9 +162,11 @@ class Config:
 
 # data.root is not among the identity either: the data's fingerprint is
 _INCIDENTAL = re.compile(
-    r"(results_dir|task|overwrite|tables|bench|name)$|widths|data\.(root|test|workers|keep_gib)$"
+    r"(results_dir|task|overwrite|tables|bench|name|image)$|widths|voc\.root$|backbone\.weights$|data\.(root|test|workers|keep_gib)$"
     r"|trainer\.(devices|num_nodes|threads|accelerator)$|training\.snapshot_steps$|(backbone|data)\.(title|name)$"
 )
+_OF_DETECTORS = re.compile(r"(protocol|proposals|detection|voc)\.")
+_OF_NETWORKS = re.compile(r"(training|data|views)\.")
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -183,6 +199,12 @@ def _build(kind: Any, value: Any, key: str, faults: list[str]) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in parts:
             return None
+        if all(map(dataclasses.is_dataclass, parts)) and isinstance(value, Mapping):  # told apart by their method
+            kinds = {part.method: part for part in parts}
+            if value.get("method") in kinds:
+                return _build(kinds[value["method"]], value, key, faults)
+            faults.append(f"{key}.method: {value.get('method')!r} is not allowed; choose one of {', '.join(kinds)}")
+            return value
         return _build(next(part for part in parts if part is not type(None)), value, key, faults)
     if origin is Literal:
         if value not in parts or isinstance(value, bool):
@@ -260,6 +282,8 @@ def _cross_faults(c: Config) -> Iterator[str]:
         yield f"training.batch: {t.batch} is no multiple of trainer.devices x trainer.num_nodes: {devices}"
     yield from _network_faults(c)
     yield from _test_faults(c)
+    if c.detects:
+        yield from _detection_faults(c)
     if c.task == "bench" and c.bench is None:
         yield f"bench: task=bench needs one of {', '.join(typing.get_args(Bench))}, e.g. bench=train_loop"
 
@@ -298,9 +322,29 @@ def _test_faults(c: Config) -> Iterator[str]:
     scales = c.views.scales
     if c.multiscale and (min(scales, default=0) < c.data.crop or len(set(scales)) != len(scales)):
         yield f"views.scales: {scales} must be different sides, none under data.crop={c.data.crop}"
-    if (c.kind == "test") != bool(c.models):
-        yield f"models: {c.models} with kind={c.kind}; kind=test averages trained jobs, one at least, and no other does"
+    if (c.kind == "test" or c.detects) < bool(c.models) or (c.kind == "test" and not c.models):
+        yield f"models: {c.models} with kind={c.kind}; kind=test averages one or more trained jobs; training needs none"
     for model in c.models:
         test = model.partition(":")[2]
-        if ":" in model and test not in typing.get_args(Test):
+        if ":" in model and c.detects:
+            yield f"models: {model!r}; a detection job names jobs only"
+        elif ":" in model and test not in typing.get_args(Test):
             yield f"models: {model!r}: {test!r} is no test; choose one of {', '.join(typing.get_args(Test))}"
+
+
+def _detection_faults(c: Config) -> Iterator[str]:
+    yield from detection.faults(c.detection, c.protocol, c.voc)
+    if not c.pyramid.levels and c.detection.method == "spp":
+        yield "pyramid.levels: empty; a detector with detection.method=spp needs a pyramid, e.g. pyramid=p6321"
+    if c.tier in ("small", "paper") and not c.voc.root and not c.tables and c.task == "run":
+        yield "voc.root: this tier detects on VOC07; set voc.root to the folder VOCdevkit/VOC2007"
+    wanted = {"detect": 0 if c.backbone.torchvision else 1, "combine": 2}.get(c.kind)
+    if wanted is not None and len(c.models) != wanted and not (c.kind == "combine" and len(c.models) > 2):
+        of = {
+            0: "takes none: its trunk is torchvision's",
+            1: "takes one, the trained network",
+            2: "combines two or more",
+        }
+        yield f"models: {c.models}; kind={c.kind} {of[wanted]}"
+    if c.backbone.torchvision and "fc6" in c.detection.rows:
+        yield "detection.rows: fc6 of a trunk from torchvision is new, so only fine-tuned rows can have it; remove fc6"

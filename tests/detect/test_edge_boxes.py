@@ -8,7 +8,8 @@ import numpy.typing as npt
 import pytest
 
 from spprepro.detect import proposals
-from spprepro.detect.proposals import EdgeBoxes, propose
+from spprepro.detect.proposals import propose
+from spprepro.detection import EdgeBoxes
 from spprepro.errors import DataError
 from tests.detect.conftest import OBJECT, overlap, picture
 

@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pytest
 
 from spprepro.detect import proposals
-from spprepro.detect.proposals import KeptWindows, SelectiveSearch, propose
+from spprepro.detect.proposals import KeptWindows, propose
+from spprepro.detection import SelectiveSearch
 from spprepro.errors import ConfigError, DataError
 from tests.detect.conftest import OBJECT, overlap, picture
 
@@ -121,7 +122,8 @@ def test_workers_leave_with_a_killed_parent(images: list[tuple[str, Path]], tmp_
     script = f"""
 import multiprocessing, os, signal
 from pathlib import Path
-from spprepro.detect.proposals import SelectiveSearch, propose
+from spprepro.detect.proposals import propose
+from spprepro.detection import SelectiveSearch
 def die(done, total):
     if done:
         print(*(child.pid for child in multiprocessing.active_children()), flush=True)
@@ -148,7 +150,8 @@ def test_a_killed_run_goes_on_where_it_stopped(images: list[tuple[str, Path]], t
     script = f"""
 import os
 from pathlib import Path
-from spprepro.detect.proposals import SelectiveSearch, propose
+from spprepro.detect.proposals import propose
+from spprepro.detection import SelectiveSearch
 images = [(path.stem, path) for path in sorted(Path({str(images[0][1].parent)!r}).iterdir())]
 die = lambda done, total: os._exit(9) if done else None
 propose(images, SelectiveSearch(), Path({str(tmp_path / "a")!r}), workers=1, progress=die)

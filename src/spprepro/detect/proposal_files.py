@@ -12,9 +12,8 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -31,14 +30,6 @@ _MATRIX, _COMPRESSED = 14, 15
 _CELL, _CHAR, _NUMBERS, _COMPLEX = 1, 4, range(6, 16), 0x800
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _TEXTS = {16: "utf-8", 17: "utf-16", 18: "utf-32"}
-
-
-@dataclass(frozen=True)
-class MatFiles:
-    """Windows computed elsewhere: for each image set (trainval, test ...) the MATLAB file that has them."""
-
-    method: Literal["mat"] = "mat"
-    files: dict[str, str | None] = field(default_factory=dict)
 
 
 def read_mat(path: Path, sizes: Mapping[str, tuple[int, int]]) -> dict[str, Boxes]:

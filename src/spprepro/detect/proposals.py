@@ -15,9 +15,9 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from zipfile import BadZipFile
 from zlib import error as ZlibError
 
@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spprepro.data.decode import decode_bytes
+from spprepro.detection import EdgeBoxes, SelectiveSearch
 from spprepro.errors import ConfigError, DataError
 from spprepro.files import replacing
 
@@ -35,37 +36,6 @@ CHUNK = 4  # images a process works on before it reports, a few seconds
 Boxes = npt.NDArray[np.float32]  # (n, 4) [x1, y1, x2, y2], 0-based pixels, both ends inclusive
 Picture = npt.NDArray[np.uint8]  # (h, w, 3) RGB
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class SelectiveSearch:
-    """The fast mode of the released code (reference.md 7.3): {HSV, Lab} x thresholds x two ways to merge."""
-
-    method: Literal["selective_search"] = "selective_search"
-    thresholds: list[int] = field(default_factory=lambda: [50, 100])  # k of the segmentation, and its least segment
-    sigma: float = 0.8  # of the smoothing before it, in pixels
-    min_side: int = 20  # windows with a side under it are dropped
-    long_side: int = 500  # larger images are searched at this size: the search is quadratic; no VOC image is larger
-
-
-@dataclass(frozen=True)
-class EdgeBoxes:
-    """EdgeBoxes with the defaults of its authors (reference.md 7.3), in OpenCV's order; `model` is the user's file."""
-
-    method: Literal["edge_boxes"] = "edge_boxes"
-    model: str | None = None
-    alpha: float = 0.65
-    beta: float = 0.75
-    eta: float = 1.0
-    min_score: float = 0.01
-    max_boxes: int = 10000
-    edge_min_mag: float = 0.1
-    edge_merge_thr: float = 0.5
-    cluster_min_mag: float = 0.5
-    max_aspect_ratio: float = 3.0
-    min_box_area: float = 1000.0
-    gamma: float = 2.0
-    kappa: float = 1.5
 
 
 Settings = SelectiveSearch | EdgeBoxes

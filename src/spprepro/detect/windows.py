@@ -7,19 +7,17 @@ Imports no torch.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spprepro.detection import Mapping, Rule
 from spprepro.errors import DataError
 from spprepro.nets.geometry import Field, map_side, receptive_field
 from spprepro.nets.trunks import Backbone
 
 Boxes = NDArray[np.float64]
 Cells = NDArray[np.int64]
-Rule = Literal["paper", "released"]
-Mapping = Literal["tpami", "arxiv_v4", "released", "stride"]
 
 SHRINK = 6.5  # scaled pixels the released mapping takes off each side of a window; its layers do not explain it
 

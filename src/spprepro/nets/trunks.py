@@ -40,6 +40,8 @@ class Backbone:
     lrn: Literal["within", "across"] = "within"  # within a channel (the released ZF-5) or across five (AlexNet)
     crop: int = 224  # side of the square input in training, in pixels
     epochs: int = 70  # of the paper's training
+    torchvision: str | None = None  # the model of torchvision whose convolutions these are; `layers` is then empty
+    weights: str | None = None  # of that model: "pretrained" (downloaded), or a state_dict in a local file
 
     def scaled(self, width: float) -> "Backbone":
         """The same network with every filter and fc count times `width` (geometry untouched)."""

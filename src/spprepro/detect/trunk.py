@@ -1,0 +1,91 @@
+"""The network of a detector: a trunk with what it expects of pixels, and the fc layers on top of its pooled map."""
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from spprepro.nets.network import Network
+from spprepro.nets.trunks import Backbone
+
+MEAN = 128.0  # subtracted from every pixel of a VOC image (Appendix A)
+
+
+class Trunk(nn.Module):
+    """Convolutions with their normalisation: (N, 3, H, W) uint8 RGB -> (N, C, h, w); input is (pixels - mean) * scale.
+
+    backbone: its layers, from which strides and offsets are computed; mean, scale: (3,), one a colour.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, backbone: Backbone, module: nn.Module, mean: Sequence[float], scale: Sequence[float]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.module = module.to(memory_format=torch.channels_last)
+        self.register_buffer("mean", torch.tensor(mean).reshape(3, 1, 1))
+        self.register_buffer("scale", torch.tensor(scale).reshape(3, 1, 1))
+
+    def forward(self, pixels: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c a b"]:
+        x = pixels.to(self.mean.device).to(torch.float32, memory_format=torch.channels_last, copy=True)
+        return self.module(x.sub_(self.mean).mul_(self.scale))  # type: ignore[no-any-return]
+
+
+class Head(nn.Module):
+    """fc6, fc7 and a classifier of `classes` outputs, the last of Table 9's layers; fc6's input as the pooling gives it.
+
+    New weights are He's for the hidden layers (fc6 and fc7 of a trunk without any) and N(0, 0.01) for the classifier.
+    """
+
+    def __init__(self, inputs: int, fc: int, classes: int, dropout: float, generator: torch.Generator) -> None:
+        super().__init__()
+        self.fc6, self.fc7, self.fc8 = nn.Linear(inputs, fc), nn.Linear(fc, fc), nn.Linear(fc, classes)
+        self.drop = nn.Dropout(dropout)
+        for layer in (self.fc6, self.fc7, self.fc8):
+            spread = 0.01 if layer is self.fc8 else math.sqrt(2 / layer.in_features)
+            with torch.no_grad():
+                layer.weight.normal_(0, spread, generator=generator)
+                layer.bias.zero_()
+
+    def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n classes"]:
+        x = self.drop(self.fc6(x).relu())
+        return self.fc8(self.drop(self.fc7(x).relu()))  # type: ignore[no-any-return]
+
+    def layers(self, x: Float[Tensor, "n d"], names: Sequence[str]) -> dict[str, Tensor]:
+        """fc6 and, if among `names`, fc7, after their ReLU."""
+        found = {"fc6": self.fc6(x).relu()}
+        if "fc7" in names:
+            found["fc7"] = self.fc7(found["fc6"]).relu()
+        return found
+
+    @torch.no_grad()
+    def take_hidden(self, network: Network) -> None:
+        """fc6 and fc7 of a trained classifier."""
+        hidden = [layer for layer in network.head if isinstance(layer, nn.Linear)][:2]
+        for own, trained in zip((self.fc6, self.fc7), hidden, strict=True):
+            own.weight.copy_(trained.weight)
+            own.bias.copy_(trained.bias)  # type: ignore[arg-type]
+
+
+def trunk_of(network: Network, backbone: Backbone, input_scale: float) -> Trunk:
+    """The convolutions of a classifier that was trained on pixels less their mean, times `input_scale`."""
+    return Trunk(backbone, network.trunk, [MEAN] * 3, [input_scale] * 3)
+
+
+def scaled_size(height: int, width: int, scale: int) -> tuple[int, int]:
+    """(height, width) with the shorter side at `scale`; the longer one is rounded up (MATLAB's imresize)."""
+    short = min(height, width)
+    return tuple(-(-side * scale // short) for side in (height, width))  # type: ignore[return-value]
+
+
+def scaled(picture: UInt8[Tensor, "3 h w"], scale: int) -> UInt8[Tensor, "3 h2 w2"]:
+    """The picture at a scale: bilinear without antialiasing, rounded to uint8, as the released code has it."""
+    height, width = scaled_size(picture.shape[1], picture.shape[2], scale)
+    image = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return torch.from_numpy(np.asarray(resized)).permute(2, 0, 1)
