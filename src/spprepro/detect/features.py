@@ -27,7 +27,7 @@ from spprepro.detection import Protocol
 from spprepro.nets.geometry import head_inputs
 
 LAYERS = ("pool5", "fc6", "ftpool5", "ftfc6", "ftfc7")
-"""What SVMs and box regression learn on; ft: of the fine-tuned network (SPP-net's fine-tuning leaves pool5 as it is)."""
+"""What SVMs and box regression learn on; ft: of the fine-tuned network (for SPP-net, ftpool5 is pool5)."""
 
 
 @dataclass(frozen=True)

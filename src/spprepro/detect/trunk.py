@@ -37,7 +37,7 @@ class Trunk(nn.Module):
 
 
 class Head(nn.Module):
-    """fc6, fc7 and a classifier of `classes` outputs, the last of Table 9's layers; fc6's input as the pooling gives it.
+    """fc6, fc7 and a classifier of `classes` outputs; fc6's input is what the pooling gives.
 
     New weights are He's for the hidden layers (fc6 and fc7 of a trunk without any) and N(0, 0.01) for the classifier.
     """
@@ -69,7 +69,7 @@ class Head(nn.Module):
         hidden = [layer for layer in network.head if isinstance(layer, nn.Linear)][:2]
         for own, trained in zip((self.fc6, self.fc7), hidden, strict=True):
             own.weight.copy_(trained.weight)
-            own.bias.copy_(trained.bias)  # type: ignore[arg-type]
+            own.bias.copy_(trained.bias)
 
 
 def trunk_of(network: Network, backbone: Backbone, input_scale: float) -> Trunk:
