@@ -28,10 +28,10 @@ def write(
 ) -> Path:
     """Keeps metric key -> (n,) whether each image was wrong, as `folder`/outcomes.npz."""
     path = folder / NAME
-    packed: dict[str, Any] = {key: np.packbits(value) for key, value in wrong.items()}
+    packed: dict[str, Any] = {key: np.packbits(value) for key, value in wrong.items()} | dict(replicates or {})
     counts = np.array([len(value) for value in wrong.values()])
     with replacing(path) as out:
-        np.savez_compressed(out, keys=np.array(list(wrong)), counts=counts, **packed, **dict(replicates or {}))
+        np.savez_compressed(out, keys=np.array(list(wrong)), counts=counts, **packed)
     return path
 
 

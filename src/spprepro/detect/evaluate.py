@@ -157,7 +157,7 @@ def _averaged(names: Iterable[str]) -> dict[str, list[str]]:
 
 def _metrics(judged: Mapping[str, Mapping[str, Matches]]) -> dict[str, Metric]:
     """The metrics of all rows."""
-    metrics = {}
+    metrics: dict[str, Metric] = {}
     for row, matches in judged.items():
         curves = {name: curve(each) for name, each in matches.items()}
         aps = {name: ap11(*each) for name, each in curves.items()}
