@@ -18,10 +18,17 @@ from spprepro.files import replacing
 NAME = "outcomes.npz"
 
 
-def write(folder: Path, wrong: Mapping[str, NDArray[np.bool_]]) -> Path:
+def resamples(images: int) -> NDArray[np.int64]:
+    """(1000, images): how often each image counts in each bootstrap resample; the same for all jobs."""
+    return np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), size=1000)
+
+
+def write(
+    folder: Path, wrong: Mapping[str, NDArray[np.bool_]], replicates: Mapping[str, NDArray[np.float32]] | None = None
+) -> Path:
     """Keeps metric key -> (n,) whether each image was wrong, as `folder`/outcomes.npz."""
     path = folder / NAME
-    packed: dict[str, Any] = {key: np.packbits(value) for key, value in wrong.items()}
+    packed: dict[str, Any] = {key: np.packbits(value) for key, value in wrong.items()} | dict(replicates or {})
     counts = np.array([len(value) for value in wrong.values()])
     with replacing(path) as out:
         np.savez_compressed(out, keys=np.array(list(wrong)), counts=counts, **packed)
