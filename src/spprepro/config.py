@@ -16,6 +16,7 @@ from typing import Any, Literal
 from spprepro import detection
 from spprepro.detection import Detection, EdgeBoxes, MatFiles, Protocol, SelectiveSearch, Voc
 from spprepro.errors import ConfigError
+from spprepro.nets import trunks
 from spprepro.nets.geometry import map_side
 from spprepro.nets.trunks import Backbone
 
@@ -302,12 +303,15 @@ def _network_faults(c: Config) -> Iterator[str]:
         yield f"training.sizes: {t.sizes}; a network without SPP takes data.crop={c.data.crop} only"
     if len(set(levels)) != len(levels) or any(level < 1 for level in levels):
         yield f"pyramid.levels: {levels} must be different numbers over 0"
-    for name, layer in c.backbone.layers.items():
-        if min(layer.filters, layer.kernel, layer.stride) < 1:
-            yield f"backbone.layers.{name}: filters, kernel and stride must be over 0"
-        if "pool" in layer.then and min(layer.pool, layer.pool_stride) < 1:
-            yield f"backbone.layers.{name}: 'pool' stands in then, so pool and pool_stride must be over 0"
-    for size in t.sizes:
+    own = c.backbone.torchvision
+    if own and not c.detects and not c.tables:
+        yield (
+            f"backbone.torchvision: {own} with kind={c.kind}; only detectors (kind=detect, combine or times) take a "
+            "trunk from torchvision"
+        )
+    broken = list(trunks.faults(c.backbone))
+    yield from broken
+    for size in [] if own or broken else t.sizes:
         side = map_side(c.backbone, size)
         if side < max(levels, default=1):
             yield (

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from spprepro.nets import torchvision_trunks
 from spprepro.nets.network import Network
 from spprepro.nets.trunks import Backbone
 
@@ -75,6 +76,11 @@ class Head(nn.Module):
 def trunk_of(network: Network, backbone: Backbone, input_scale: float) -> Trunk:
     """The convolutions of a classifier that was trained on pixels less their mean, times `input_scale`."""
     return Trunk(backbone, network.trunk, [MEAN] * 3, [input_scale] * 3)
+
+
+def trunk_of_torchvision(backbone: Backbone) -> Trunk:
+    """The convolutions of the model and weights that `backbone` names, in eval mode; its backbone has their layers."""
+    return Trunk(*torchvision_trunks.build(backbone))
 
 
 def scaled_size(height: int, width: int, scale: int) -> tuple[int, int]:
