@@ -29,7 +29,7 @@ def build(backbone: Backbone) -> tuple[Backbone, nn.Module, Colours, Colours]:
 
     Returns the backbone with the layers filled in; the module, in eval mode, (N, 3, H, W) -> (N, C, h, w); mean and
     scale of torchvision's normalisation for pixels of 0 to 255 RGB, input = (pixels - mean) * scale.
-    The module ends with the model's last ReLU: the paper has SPP in place of the last pooling (section 2.3).
+    The module ends with the model's last ReLU: the paper has SPP in place of the last pooling (section 2.2).
     Raises ConfigError if the model is no plain chain of convolutions, DataError if the weights do not fit it.
     """
     model = _without_values(backbone.torchvision)
