@@ -303,15 +303,10 @@ def _network_faults(c: Config) -> Iterator[str]:
         yield f"training.sizes: {t.sizes}; a network without SPP takes data.crop={c.data.crop} only"
     if len(set(levels)) != len(levels) or any(level < 1 for level in levels):
         yield f"pyramid.levels: {levels} must be different numbers over 0"
-    own = c.backbone.torchvision
-    if own and not c.detects and not c.tables:
-        yield (
-            f"backbone.torchvision: {own} with kind={c.kind}; only detectors (kind=detect, combine or times) take a "
-            "trunk from torchvision"
-        )
-    broken = list(trunks.faults(c.backbone))
-    yield from broken
-    for size in [] if own or broken else t.sizes:
+    if c.backbone.torchvision and not (c.detects or c.tables):
+        yield f"backbone.torchvision: set, with kind={c.kind}; it is for detectors alone: kind=detect, combine or times"
+    yield from (broken := list(trunks.faults(c.backbone)))
+    for size in [] if c.backbone.torchvision or broken else t.sizes:
         side = map_side(c.backbone, size)
         if side < max(levels, default=1):
             yield (

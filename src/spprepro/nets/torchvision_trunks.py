@@ -1,6 +1,7 @@
 """The convolutions of a torchvision model as a trunk: their layer table, trained weights and normalisation."""
 
 import difflib
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from http.client import HTTPException
@@ -28,7 +29,7 @@ def build(backbone: Backbone) -> tuple[Backbone, nn.Module, Colours, Colours]:
 
     Returns the backbone with the layers filled in; the module, in eval mode, (N, 3, H, W) -> (N, C, h, w); mean and
     scale of torchvision's normalisation for pixels of 0 to 255 RGB, input = (pixels - mean) * scale.
-    The module ends with the model's last ReLU: the paper has SPP in place of the last pooling (section 2.3).
+    The module ends with the model's last ReLU: the paper has SPP in place of the last pooling (section 2.2).
     Raises ConfigError if the model is no plain chain of convolutions, DataError if the weights do not fit it.
     """
     model = _without_values(backbone.torchvision)
@@ -52,16 +53,11 @@ def _without_values(name: str | None) -> nn.Module:
         hint = f"did you mean {near[0]}?" if near else f"choose one of {_PLAIN}"
         raise ConfigError(f"backbone.torchvision: {name!r} is no classifier of torchvision; {hint}")
     try:
-        with torch.device("meta"):
-            model: nn.Module = models.get_model(name, weights=None, **_quick(name))
+        with torch.device("meta"), warnings.catch_warnings(action="ignore"):  # of how weights will be drawn one day
+            model: nn.Module = models.get_model(name, weights=None)
     except NotImplementedError as error:  # RegNets compute their widths with tensors
         raise ConfigError(_refusal(name, "it has no `features`")) from error
     return model
-
-
-def _quick(name: str) -> dict[str, bool]:
-    """GoogLeNet and Inception warn unless told how to draw weights, which nobody needs here."""
-    return {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
 
 
 def _refusal(name: str | None, why: str) -> str:
@@ -93,14 +89,14 @@ def _untellable(trunk: nn.Sequential) -> list[str]:
         if isinstance(module, nn.Conv2d | Fire):
             pooled = False
         if isinstance(module, nn.Conv2d):
-            shape = (module.kernel_size, module.stride, module.padding)
-            if module.dilation != (1, 1) or any(isinstance(pair, str) or pair[0] != pair[1] for pair in shape):
+            if _pair(module.dilation) != (1, 1) or not _square(module.kernel_size, module.stride, module.padding):
                 wrong.append(f"the convolution features.{place} is dilated or not square")
         if isinstance(module, nn.MaxPool2d):
             if pooled:
                 wrong.append(f"the pooling features.{place} follows no convolution")
             pooled = True
-            if module.padding != 0 or module.dilation != 1 or not isinstance(module.kernel_size, int):
+            plain = _pair(module.padding) == (0, 0) and _pair(module.dilation) == (1, 1)
+            if not plain or not _square(module.kernel_size, module.stride):
                 wrong.append(f"the pooling features.{place} is padded, dilated or not square")
     if len({module.ceil_mode for module in trunk if isinstance(module, nn.MaxPool2d)}) > 1:
         wrong.append("some of its poolings round sizes up (ceil_mode), some down")
@@ -124,14 +120,24 @@ def _described(backbone: Backbone, trunk: nn.Sequential) -> Backbone:
             layers[f"{place}.expand"] = replace(_layer(module.expand3x3), filters=both)
         elif isinstance(module, nn.MaxPool2d):
             last = list(layers)[-1]
-            layers[last] = replace(layers[last], then=["pool"], pool=module.kernel_size, pool_stride=module.stride)
+            kernel, stride = _pair(module.kernel_size)[0], _pair(module.stride)[0]
+            layers[last] = replace(layers[last], then=["pool"], pool=kernel, pool_stride=stride)
             ceil = module.ceil_mode
     return replace(backbone, layers=layers, ceil_pool=ceil)
 
 
 def _layer(convolution: nn.Conv2d) -> Layer:
-    kernel, stride, pad = convolution.kernel_size[0], convolution.stride[0], int(convolution.padding[0])
+    kernel, stride, pad = (_pair(s)[0] for s in (convolution.kernel_size, convolution.stride, convolution.padding))
     return Layer(convolution.out_channels, kernel, stride, pad, convolution.groups)
+
+
+def _pair(size: int | str | tuple[int, ...]) -> tuple[int, ...]:
+    """Vertical and horizontal; the "same" of a convolution's padding gives none."""
+    return (size, size) if isinstance(size, int) else () if isinstance(size, str) else size
+
+
+def _square(*sizes: int | str | tuple[int, ...]) -> bool:
+    return all(len(set(_pair(size))) == 1 for size in sizes)
 
 
 def _weights(backbone: Backbone) -> Mapping[str, Any]:
