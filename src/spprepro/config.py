@@ -40,6 +40,7 @@ class Init:
 
     method: Literal["gaussian", "he"] = "gaussian"
     std: float = 0.01
+    draw: int = 0  # another number, another independent draw of the same seed (Table 12)
 
 
 @dataclass(frozen=True)
@@ -283,6 +284,8 @@ def _cross_faults(c: Config) -> Iterator[str]:
         yield f"training.batch: {t.batch} is no multiple of trainer.devices x trainer.num_nodes: {devices}"
     yield from _network_faults(c)
     yield from _test_faults(c)
+    if c.task == "detect" and not (c.image and len(c.models) == 1):
+        yield f"image: {c.image}, models: {c.models}; task=detect needs a picture and a detector: image=FILE models=[JOB]"
     if c.detects:
         yield from _detection_faults(c)
     if c.task == "bench" and c.bench is None:
@@ -321,7 +324,7 @@ def _test_faults(c: Config) -> Iterator[str]:
     scales = c.views.scales
     if c.multiscale and (min(scales, default=0) < c.data.crop or len(set(scales)) != len(scales)):
         yield f"views.scales: {scales} must be different sides, none under data.crop={c.data.crop}"
-    if (c.kind == "test" or c.detects) < bool(c.models) or (c.kind == "test" and not c.models):
+    if (c.kind == "test" or c.detects or c.task == "detect") < bool(c.models) or (c.kind == "test" and not c.models):
         yield f"models: {c.models} with kind={c.kind}; kind=test averages one or more trained jobs; training needs none"
     for model in c.models:
         test = model.partition(":")[2]
