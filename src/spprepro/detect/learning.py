@@ -15,6 +15,7 @@ from rich.progress import track
 from spprepro.config import Config
 from spprepro.detect.boxes import fit_box_regressor
 from spprepro.detect.detector import BB, Detector, Regressors, save
+from spprepro.detect.draws import draw, pools
 from spprepro.detect.finetune import Blocks, crop_fill, finetune, spp_fill
 from spprepro.detect.mining import LayerSvms, Miner, feature_scale, negatives
 from spprepro.detect.rcnn import RcnnFeatures, warp
