@@ -14,7 +14,7 @@ _COLOURS = bytes.fromhex(
     "ff3300 ccccff 990033 663366 009966 0066cc 0000ff ff9999 cc0099 0033cc "
     "99ff99 0099cc 339900 cc33ff 00ff00 cc99ff ff0066 993300 cccc66 00cccc"
 )
-"""RGB of 20 classes, as far apart as can be for normal, red-blind and green-blind sight (Machado et al. 2009) at once."""
+"""RGB of 20 classes, as far apart as they can be for normal, red-blind and green-blind sight (Machado et al. 2009)."""
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LEAST = 0.33  # scale of the font at which it can still be read
 
@@ -65,13 +65,14 @@ def draw(
 
 @dataclass(frozen=True)
 class _Bar:
-    """A text, the scale and weight of its letters, and the bar's sides; `base` is what hangs below the line."""
+    """A text, the scale and weight of its letters, the bar's sides, its margin, and what hangs below the line."""
 
     text: str
     scale: float
     weight: int
     width: int
     height: int
+    margin: int
     base: int
 
 
@@ -81,9 +82,14 @@ def _pixels(box: Float[ndarray, "4"], height: int, width: int) -> Rectangle:
     return x1, y1, x2, y2
 
 
+def _ink(own: Colour) -> Colour:
+    """Black or white, whichever the colour sets off."""
+    return (0, 0, 0) if np.dot(own, (0.299, 0.587, 0.114)) > 125 else (255, 255, 255)
+
+
 def _outline(canvas: Canvas, box: Rectangle, own: Colour, line: int) -> None:
-    """The box on a dark edge, which keeps it visible where the picture has its colour."""
-    cv2.rectangle(canvas, box[:2], box[2:], (0, 0, 0), line + 2)
+    """The box with an edge that keeps it visible where the picture has its colour."""
+    cv2.rectangle(canvas, box[:2], box[2:], _ink(own), line + 2)
     cv2.rectangle(canvas, box[:2], box[2:], own, line)
 
 
@@ -98,12 +104,13 @@ def _dash(canvas: Canvas, boxes: Sequence[Rectangle], line: int) -> None:
 
 def _fitting(texts: Sequence[str], height: int, width: int) -> _Bar | None:
     """A bar with the first text that fits into the picture; letters become smaller before the next one is tried."""
-    wanted = max(_LEAST, min(height, width) / 800)
+    wanted = max(_LEAST, min(height, width) / 700)
     for text in texts:
         for scale in (wanted, 0.75 * wanted, _LEAST):
-            weight = max(1, round(1.3 * scale))
-            (wide, high), base = cv2.getTextSize(text, _FONT, scale, weight)
-            bar = _Bar(text, scale, weight, wide + 4, high + base + 2, base)
+            weight, margin = max(1, round(1.3 * scale)), round(1 + 3 * scale)
+            wide = cv2.getTextSize(text, _FONT, scale, weight)[0][0] + 2 * margin
+            (_, high), base = cv2.getTextSize("Ag", _FONT, scale, weight)  # bars of one height, whatever the letters
+            bar = _Bar(text, scale, weight, wide, high + base + margin, margin, base)
             if scale >= _LEAST and bar.width <= width and bar.height <= height:
                 return bar
     return None
@@ -128,8 +135,7 @@ def _shared(a: Rectangle, b: Rectangle) -> int:
 
 
 def _write(canvas: Canvas, bar: _Bar, place: Rectangle, own: Colour) -> None:
-    """The filled bar with black or white letters, whichever the colour sets off."""
+    """The filled bar with its text."""
     cv2.rectangle(canvas, place[:2], place[2:], own, cv2.FILLED)
-    ink = (0, 0, 0) if np.dot(own, (0.299, 0.587, 0.114)) > 125 else (255, 255, 255)
-    start = (place[0] + 2, place[3] - bar.base)
-    cv2.putText(canvas, bar.text, start, _FONT, bar.scale, ink, bar.weight, cv2.LINE_AA)
+    start = (place[0] + bar.margin, place[3] - bar.base - bar.margin // 2)
+    cv2.putText(canvas, bar.text, start, _FONT, bar.scale, _ink(own), bar.weight, cv2.LINE_AA)
