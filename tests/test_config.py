@@ -85,10 +85,22 @@ def test_faults_of_all_kinds_come_together():
         (["training.batch=0"], "training.batch: 0"),
         (["seed=-1"], "seed: -1"),
         (["task=bench"], "bench="),
+        (["backbone=squeezenet1_0"], "backbone.torchvision: set, with kind=train"),
+        (["backbone=vgg16", "kind=layers"], "backbone.torchvision: set, with kind=layers"),
+        (["kind=detect", "models=[x]", "backbone.torchvision=vgg16"], "torchvision's vgg16 brings its own"),
+        (["backbone.weights=pretrained"], "backbone.weights: pretrained without backbone.torchvision"),
+        (["backbone=alexnet", "backbone.torchvision=null"], "backbone.layers: empty"),
+        (["backbone.layers.conv1.stride=0"], "conv1: filters, kernel and stride must be over 0"),
     ],
 )
 def test_values_that_do_not_go_together(overrides, part):
     assert any(part in fault for fault in faults(*overrides))
+
+
+@pytest.mark.parametrize("backbone", ["squeezenet1_0", "alexnet", "vgg16"])
+def test_detectors_take_trunks_of_torchvision(backbone):
+    config = check(compose("kind=detect", f"backbone={backbone}", "detection.rows=[pool5,ftfc7]"))
+    assert config.backbone.torchvision == backbone and not config.backbone.layers
 
 
 def test_identity_is_what_the_result_depends_on():

@@ -41,7 +41,7 @@ def test_all_faults_at_once_exit_2_and_no_traceback(cli):
         "seed",
         "trainig",
     }
-    assert "choose one of alex5, convnet5" in done.stderr and "did you mean training?" in done.stderr
+    assert "choose one of alex5, alexnet, convnet5" in done.stderr and "did you mean training?" in done.stderr
     assert "Traceback" not in done.stderr
 
 

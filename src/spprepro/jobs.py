@@ -33,6 +33,14 @@ def start(config: Config) -> None:
             f"{survey.root}: {len(survey.train)} training and {len(survey.val)} test images of {len(survey.classes)} "
             f"classes, fingerprint {survey.fingerprint[:12]}"
         )
+    elif config.task == "detect":
+        from spprepro.detecting import detect_picture
+
+        print(f"picture: {detect_picture(config)}")
+    elif config.task == "reeval":
+        from spprepro.detecting import evaluate_again
+
+        evaluate_again(config)
     elif config.task == "sheet":
         _sheet(config)
     elif config.tables:
@@ -117,7 +125,8 @@ def _finish(config: Config) -> None:
     """The job's record, made unless it is there."""
     with runfolder.claimed(config) as folder:
         if not (folder / records.NAME).exists():
-            {"train": _train, "layers": _layers, "test": _test}[config.kind](config, folder)
+            kinds = {"train": _train, "layers": _layers, "test": _test}
+            kinds.get(config.kind, _detection)(config, folder)
 
 
 def _refresh(config: Config) -> None:
@@ -176,6 +185,16 @@ def _test(config: Config, folder: Path) -> None:
         labels = truth
     save_predictions(folder, scores, labels, images, survey.classes)
     metrics = {} if labels is None else errors(folder, scores, labels)
+    _write_record(config, folder, metrics, data, git, started, seconds)
+
+
+def _detection(config: Config, folder: Path) -> None:
+    """A job about detectors."""
+    started, git = _start()
+    from spprepro import detecting
+
+    job = {"detect": detecting.detect_job, "combine": detecting.combine_job, "times": detecting.times_job}[config.kind]
+    metrics, data, seconds = job(config, folder)
     _write_record(config, folder, metrics, data, git, started, seconds)
 
 
@@ -252,20 +271,10 @@ def _write_record(
 
 
 def _prepare(config: Config) -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from spprepro.data.prepare import prepare
+    from spprepro.terminal import bars
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        shown: dict[str, Any] = {}
-
-        def tell(what: str, done: int, total: int) -> None:
-            if what not in shown:
-                shown[what] = bar.add_task(what, total=total)
-            bar.update(shown[what], completed=done)
-
+    with bars() as tell:
         return prepare(config.data, tell)
 
 

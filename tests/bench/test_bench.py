@@ -17,12 +17,13 @@ from spprepro.bench.input_pipeline import resampled
 from spprepro.bench.result import Measurement, Side, finish
 from spprepro.bench.train_loop import BareSteps, bare_steps
 from spprepro.bench.views import crop_corners, crop_scores
-from spprepro.classify.train import ImageData, build_classifier, build_trainer
+from spprepro.classify.train import ImageData, build_classifier
 from spprepro.classify.views import score
 from spprepro.config import Config, check
 from spprepro.data.loader import whole
 from spprepro.data.prepare import prepare
 from spprepro.folders import conf
+from spprepro.training.lightning import fitting
 
 KEYS = {
     "name", "ours", "peer", "unit", "ratio", "ratio_min", "ratio_max", "requirement", "met", "workers", "threads",
@@ -108,7 +109,7 @@ def test_bare_steps_learn_what_lightning_learns(
     count = len(survey.classes)
     bare, ours, untouched = (build_classifier(config, count, survey.mean, survey.colour) for _ in range(3))
     steps = BareSteps(bare_steps(bare, loader, "fp32", torch.device("cpu")), torch.device("cpu"), warm=1)
-    build_trainer(config, tmp_path, [steps], None).fit(ours, train_dataloaders=loader)
+    fitting(config.trainer, tmp_path, config.training.epochs, [steps], None).fit(ours, train_dataloaders=loader)
     assert len(steps.lightning) == len(steps.bare) == 2 and min(steps.lightning + steps.bare) > 0
     weights = zip(bare.parameters(), ours.parameters(), untouched.parameters(), strict=True)
     assert all(torch.allclose(a, b, atol=1e-6) and not torch.equal(b, c) for a, b, c in weights)

@@ -24,13 +24,14 @@ from torch.utils.data import DataLoader
 from spprepro.bench.result import Measurement, Side, finish, now, synchronise, training_device
 from spprepro.classify.module import Classifier
 from spprepro.classify.monitor import Monitor
-from spprepro.classify.train import ImageData, build_classifier, build_trainer
+from spprepro.classify.train import ImageData, build_classifier
 from spprepro.config import Config
 from spprepro.data.imagenet import Survey
 from spprepro.data.loader import Batch, whole
 from spprepro.data.prepare import prepare
 from spprepro.training.checkpoint import Snapshots
 from spprepro.training.cpu import keep_memory, set_threads
+from spprepro.training.lightning import fitting
 
 ALLOWED = 1.05  # times the bare loop
 BATCHES = 4  # decoded beforehand and served again and again
@@ -121,7 +122,7 @@ def _seconds(
     once = replace(config, training=replace(config.training, epochs=1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Lightning has to say about loaders made for this measurement
-        trainer = build_trainer(once, scratch, [snapshots, Monitor(survey.classes), bare], None)
+        trainer = fitting(once.trainer, scratch, once.training.epochs, [snapshots, Monitor(survey.classes), bare], None)
         trainer.fit(fresh(), train_dataloaders=loader)
     return bare.lightning, bare.bare
 

@@ -1,15 +1,12 @@
 """Score every image of a split with a trained classifier: by the tests of its job, on any number of devices."""
 
-import logging
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
-from pytorch_lightning.callbacks import RichProgressBar
 from torch.utils.data import DataLoader
 
 from spprepro.classify.evaluate import check_complete
@@ -18,6 +15,7 @@ from spprepro.config import Config
 from spprepro.data.imagenet import Image
 from spprepro.data.loader import SizeBatches, TestBatch, TestImages, test_loader
 from spprepro.training.cpu import set_threads
+from spprepro.training.lightning import testing
 
 BATCH = 8  # of ten views each: 80 pictures through the network together
 
@@ -53,38 +51,10 @@ def score_images(
 
     Converts the network to bf16 for good where the job runs in bf16. Raises DataError unless each image came once.
     """
-    quiet()
     started = time.monotonic()
-    t = config.trainer
-    trainer = pl.Trainer(
-        accelerator=t.accelerator,
-        devices=t.devices,
-        num_nodes=t.num_nodes,
-        precision="bf16-mixed" if t.precision == "bf16" else "32-true",
-        logger=False,
-        enable_checkpointing=False,
-        callbacks=[RichProgressBar(refresh_rate=5)],
-        use_distributed_sampler=False,
-        enable_model_summary=False,
-        deterministic=t.deterministic,
-    )
-    set_threads(t.threads)  # testing has no barriers, and waits for the loader anyway
+    trainer = testing(config.trainer)
+    set_threads(config.trainer.threads)  # testing has no barriers, and waits for the loader anyway
     trainer.test(module, datamodule=_Split(config, root, images, module.viewing.sides), verbose=False)
     index, scores = module.gathered_scores()
     check_complete(index, len(images))
     return scores, time.monotonic() - started
-
-
-def quiet() -> None:
-    """Lightning's tips, and its warnings about what this project does otherwise on purpose."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    for message in (
-        "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning 2.6 with torch 2.14
-        "The '.*_dataloader' does not have many workers",  # the worker count is the user's
-        "Checkpoint directory .* exists and is not empty",  # that is what resuming looks like
-        "The dirpath has changed",
-        ".*is smaller than the logging interval",  # small sets have few steps
-        "Experiment logs directory .* exists and is not empty",
-        "You're resuming from a checkpoint that ended before the epoch ended",  # our loader is stateful
-    ):
-        warnings.filterwarnings("ignore", message=message)

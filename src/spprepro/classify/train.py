@@ -6,13 +6,11 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
-from pytorch_lightning.callbacks import RichProgressBar
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from spprepro.classify.module import Classifier
 from spprepro.classify.monitor import Monitor
-from spprepro.classify.score import image_loader, quiet
+from spprepro.classify.score import image_loader
 from spprepro.classify.sizes import size_of_epoch
 from spprepro.classify.views import Viewing
 from spprepro.config import Config
@@ -21,8 +19,11 @@ from spprepro.data.kept import kept_folder
 from spprepro.data.loader import EpochBatches, TestBatch, TrainImages, TrainLoader
 from spprepro.nets.geometry import map_side, receptive_field
 from spprepro.nets.network import Network, initialise
-from spprepro.training.checkpoint import AtomicCheckpointIO, Snapshots, newest, refuse_other
+from spprepro.training.checkpoint import Snapshots, newest, refuse_other
 from spprepro.training.cpu import set_threads
+from spprepro.training.lightning import fitting
+
+INDEPENDENT = 1_000_003  # seeds apart that nobody uses side by side
 
 
 class ImageData(pl.LightningDataModule):
@@ -68,7 +69,7 @@ def build_classifier(
     backbone = config.backbone.scaled(config.width)
     levels, t = config.pyramid.levels, config.training
     network = Network(backbone, levels=levels, classes=classes, dropout=t.dropout, crop=config.data.crop)
-    initialise(network, backbone, method=t.init.method, std=t.init.std, seed=config.seed)
+    initialise(network, backbone, method=t.init.method, std=t.init.std, seed=config.seed + INDEPENDENT * t.init.draw)
     return Classifier(
         network,
         t,
@@ -92,30 +93,8 @@ def viewing_of(config: Config) -> Viewing:
     )
 
 
-def build_trainer(config: Config, folder: Path, callbacks: list[pl.Callback], resume_step: int | None) -> pl.Trainer:
-    """A Lightning trainer that logs to TensorBoard in the run folder."""
-    t = config.trainer
-    logger = TensorBoardLogger(folder, name="", version="", purge_step=resume_step)
-    return pl.Trainer(
-        accelerator=t.accelerator,
-        devices=t.devices,
-        num_nodes=t.num_nodes,
-        precision="bf16-mixed" if t.precision == "bf16" else "32-true",
-        max_epochs=config.training.epochs,
-        logger=logger,
-        callbacks=[*callbacks, RichProgressBar(refresh_rate=5)],
-        plugins=[AtomicCheckpointIO()],
-        use_distributed_sampler=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=10,
-        deterministic=t.deterministic,
-    )
-
-
 def train(config: Config, survey: Survey, folder: Path) -> tuple[Classifier, float]:
     """Train (or go on training) in `folder`; returns the trained classifier and the seconds it took in all."""
-    quiet()
     pl.seed_everything(config.seed, verbose=False)
     module = build_classifier(config, len(survey.classes), survey.mean, survey.colour)
     snapshots = Snapshots(
@@ -125,7 +104,8 @@ def train(config: Config, survey: Survey, folder: Path) -> tuple[Classifier, flo
     if checkpoint:
         refuse_other(checkpoint, snapshots.identity)
     step = int(checkpoint.name.removeprefix("step-").split(".")[0]) if checkpoint else None
-    trainer = build_trainer(config, folder, [snapshots, Monitor(survey.classes)], step)
+    callbacks = [snapshots, Monitor(survey.classes)]
+    trainer = fitting(config.trainer, folder, config.training.epochs, callbacks, step)
     set_threads(config.trainer.threads, spare=1)
     trainer.fit(module, datamodule=ImageData(config, survey), ckpt_path=checkpoint, weights_only=True)
     return module, snapshots.elapsed

@@ -7,7 +7,8 @@ from pathlib import Path
 from spprepro.config import Data
 from spprepro.data import mini
 from spprepro.data.imagenet import Survey, survey
-from spprepro.data.layouts import VERSION
+from spprepro.data.layouts import VERSION, VOC
+from spprepro.detection import Voc
 from spprepro.errors import DataError
 from spprepro.folders import data_home
 
@@ -52,3 +53,20 @@ def prepare(data: Data, progress: Progress | None = None) -> Survey:
         crop=data.crop,
         progress=lambda d, n: tell("decoding every image once", d, n),
     )
+
+
+def prepare_voc(voc: Voc, progress: Progress | None = None) -> Path:
+    """The VOC2007 folder: voc.root (or what holds it), here or under $SPPREPRO_DATA; else the generated one."""
+    if voc.root is None:
+        root = data_home() / f"mini-v{VERSION}-seed{voc.seed}-voc-{voc.trainval}-{voc.test}"
+        amounts = mini.Amounts(voc_trainval=voc.trainval, voc_test=voc.test)
+        tell = progress or (lambda what, done, total: None)
+        made = mini.generate(
+            root, part="voc", seed=voc.seed, amounts=amounts, progress=lambda d, n: tell("drawing the mini set", d, n)
+        )
+        return made / VOC
+    root = located(voc.root)
+    for folder in (root, root / VOC, root / "VOCdevkit" / VOC):
+        if (folder / "ImageSets").is_dir():
+            return folder
+    raise DataError(f"voc.root: {root} holds no ImageSets; it must be VOCdevkit/VOC2007, here or in {data_home()}")

@@ -117,7 +117,7 @@ def _fitting(texts: Sequence[str], height: int, width: int) -> _Bar | None:
 
 
 def _place(bar: _Bar, box: Rectangle, shape: tuple[int, ...], taken: Sequence[Rectangle]) -> Rectangle:
-    """Where the bar covers least of others: above the box, in it or below it, left or right; always in the picture."""
+    """Where the bar covers least of other bars: above, in or below the box, left or right; always in the picture."""
     x1, y1, x2, y2 = box
     places = [(x, y) for y in (y1 - bar.height, y1, y2 - bar.height, y2 + 1) for x in (x1, x2 - bar.width)]
 

@@ -96,11 +96,11 @@ class SppFeatures(nn.Module):
         pooled, kinds = self.pool(maps, boxes, size)
         x = pooled.features.float()
         found = {"pool5": x, "ftpool5": x}
-        found |= _fc(self.plain, x, "", layers) | _fc(self.tuned, x, "ft", layers)
+        found |= fc_layers(self.plain, x, "", layers) | fc_layers(self.tuned, x, "ft", layers)
         return Described({name: found[name].float() for name in layers}, pooled.inverse.cpu().numpy(), kinds)
 
 
-def _fc(head: Head | None, x: Tensor, prefix: str, layers: Sequence[str]) -> dict[str, Tensor]:
+def fc_layers(head: Head | None, x: Tensor, prefix: str, layers: Sequence[str]) -> dict[str, Tensor]:
     """The head's layers that are asked for, under their names with `prefix`."""
     names = [name.removeprefix(prefix) for name in layers if name in (f"{prefix}fc6", f"{prefix}fc7")]
     if head is None or not names:

@@ -30,7 +30,7 @@ def _power(scale: Tensor) -> Tensor:
 
 def _parts(x: Tensor) -> list[slice]:
     """Slices of the batch that fit into a CPU's cache, where the dozen passes over the data are made."""
-    step = max(1, CACHED // x[0].numel()) if x.device.type == "cpu" else len(x)
+    step = max(1, CACHED // x.shape[1:].numel()) if x.device.type == "cpu" else len(x)
     return [slice(start, start + step) for start in range(0, len(x), step)]
 
 

@@ -1,5 +1,6 @@
 """Table 1 as data: the layers of a trunk, read from conf/backbone/*.yaml. Imports no torch."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -55,3 +56,18 @@ class Backbone:
     def channels(self) -> int:
         """Maps of the last layer."""
         return list(self.layers.values())[-1].filters
+
+
+def faults(backbone: Backbone) -> Iterator[str]:
+    """Values of a backbone that are wrong in range or together."""
+    if backbone.torchvision and backbone.layers:
+        yield f"backbone.layers: torchvision's {backbone.torchvision} brings its own; set backbone.layers={{}}"
+    if not backbone.torchvision and not backbone.layers:
+        yield "backbone.layers: empty; give layers, or name a model in backbone.torchvision"
+    if backbone.weights and not backbone.torchvision:
+        yield f"backbone.weights: {backbone.weights} without backbone.torchvision, whose weights they are; remove it"
+    for name, layer in backbone.layers.items():
+        if min(layer.filters, layer.kernel, layer.stride) < 1:
+            yield f"backbone.layers.{name}: filters, kernel and stride must be over 0"
+        if "pool" in layer.then and min(layer.pool, layer.pool_stride) < 1:
+            yield f"backbone.layers.{name}: 'pool' stands in then, so pool and pool_stride must be over 0"

@@ -1,0 +1,239 @@
+"""Jobs about detectors: make one of a trained network, combine several, measure times; and look at one picture."""
+
+import copy
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+
+from spprepro import folders, outcomes, records, runfolder
+from spprepro.composing import needs, ordered
+from spprepro.config import Config, check
+from spprepro.data.decode import decode
+from spprepro.data.prepare import prepare_voc
+from spprepro.data.voc import CLASSES, Split, read_split
+from spprepro.detect import detector as detectors
+from spprepro.detect.detector import Detector
+from spprepro.detect.drawing import draw
+from spprepro.detect.evaluate import evaluate, reevaluate
+from spprepro.detect.features import SppFeatures
+from spprepro.detect.learning import inference, learn
+from spprepro.detect.monitor import ABOVE, show
+from spprepro.detect.proposal_files import read_mat
+from spprepro.detect.proposals import propose
+from spprepro.detect.rcnn import CropNet, RcnnFeatures
+from spprepro.detect.sources import Source, fingerprint, usable
+from spprepro.detect.testing import test
+from spprepro.detect.trunk import Head, Trunk, trunk_of, trunk_of_torchvision
+from spprepro.detection import MatFiles, SelectiveSearch
+from spprepro.errors import DataError
+from spprepro.nets.geometry import head_inputs
+from spprepro.nets.network import Network
+from spprepro.nets.trunks import Backbone
+from spprepro.terminal import bars
+from spprepro.training.checkpoint import newest
+
+Outcome = tuple[dict[str, records.Metric], dict[str, Any], float]
+"""Metrics, what the record says of the data, seconds."""
+
+
+def detect_job(config: Config, folder: Path) -> Outcome:
+    """Learn a detector on trainval, test it on test."""
+    started = time.monotonic()
+    splits = {name: read_voc(config, name) for name in ("trainval", "test")}
+    source, without = usable(source_of(config, splits["trainval"]), config.voc.unusable)
+    there = folder / "checkpoints" / detectors.NAME
+    if there.is_file():
+        found = load(config, folder)
+    else:
+        data = fingerprint(splits["trainval"])
+        found = learn(config, features_of(config, pretrained(config)), source, folder, identity_of(config, data))
+    learned = time.monotonic()
+    metrics, data_said, _ = _tested(config, [found], splits["test"], config.detection.rows, folder)
+    seconds = time.monotonic() - started
+    data_said |= {
+        "train": len(source),
+        "train_fingerprint": fingerprint(source.split),
+        "train_without_windows": len(without),
+        "windows": sum(len(source.windows(number)) for number in range(len(source))),
+        "train_s": round(learned - started, 1),
+        "test_s": round(seconds - (learned - started), 1),
+        "negatives": {row: svm.rows for row, svm in found.svms.items()},
+    }
+    return metrics, data_said, seconds
+
+
+def combine_job(config: Config, folder: Path) -> Outcome:
+    """Several detectors together: NMS over the union of the windows that all have scored (section 4.4)."""
+    started = time.monotonic()
+    found = []
+    for name in needs(config):
+        where = runfolder.path_of(ordered([name])[-1])
+        found.append(load(check(yaml.safe_load((where / "config.yaml").read_text())), where))
+    rows = [row for row in config.detection.rows if all(row in each.rows for each in found)]
+    metrics, data, _ = _tested(config, found, read_voc(config, "test"), rows, folder)
+    return metrics, data, time.monotonic() - started
+
+
+def _tested(config: Config, found: list[Detector], split: Split, rows: Any, folder: Path) -> Outcome:
+    started = time.monotonic()
+    source, empty = usable(source_of(config, split), "skip")
+    source = replace(source, split=split)  # an image without windows counts: nothing is found in it
+    with inference(config):
+        detections = test(config, found, source, rows, folder)
+    metrics, replicates = evaluate(folder, split, detections)
+    outcomes.write(folder, {}, replicates)
+    show(folder, split, detections[list(detections)[-1]], source.picture)
+    data = {
+        "name": "mini" if config.voc.root is None else "voc07",
+        "fingerprint": fingerprint(split),
+        "train": 0,
+        "test": len(split.images),
+        "test_without_windows": len(empty),
+        "classes": len(split.classes),
+    }
+    return metrics, data, time.monotonic() - started
+
+
+def times_job(config: Config, folder: Path) -> Outcome:
+    raise NotImplementedError
+
+
+def detect_picture(config: Config) -> Path:
+    """What the detector of the job models=[NAME] sees in the picture config.image, drawn on it; returns the drawing."""
+    path = Path(str(config.image))
+    if not path.is_file():
+        raise DataError(f"image: {path} is not a file; name a picture, e.g. image=street.jpg")
+    job = ordered(config.models)[-1]
+    found = load(job, runfolder.path_of(job))
+    picture = decode(path)
+    with bars() as tell:
+        settings = SelectiveSearch() if isinstance(job.proposals, MatFiles) else job.proposals
+        cache = folders.cache_home() / "proposals"
+        boxes = propose([(path.name, path)], settings, cache, progress=partial(tell, "proposals"))[path.name]
+    with inference(job):
+        (row,) = found.rows[-1:]
+        classes = found.find(picture, boxes.astype(np.float64), [row])[row]
+    labels = np.repeat(np.arange(len(classes)), [len(scores) for _, scores in classes])
+    places, scores = (np.concatenate([each[k] for each in classes]) for k in (0, 1))
+    shown = [k for k in np.argsort(-scores) if scores[k] >= ABOVE]
+    for k in shown:
+        x1, y1, x2, y2 = places[k]
+        print(f"{found.classes[labels[k]]} {scores[k]:.2f} at x {x1:.0f} to {x2:.0f}, y {y1:.0f} to {y2:.0f}")
+    if not shown:
+        print(f"nothing scores over {ABOVE} among {len(boxes)} windows")
+    drawing = draw(picture, places[shown], labels[shown], scores[shown], found.classes)
+    out = Path(config.results_dir) / config.tier / "detections" / f"{path.stem}_{job.name}.png"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(drawing.transpose(1, 2, 0)).save(out)
+    return out
+
+
+def evaluate_again(config: Config) -> None:
+    """The metrics of a job from its results files, beside those of its record."""
+    folder = runfolder.path_of(config)
+    metrics = reevaluate(folder, read_voc(config, "test"), list(config.detection.rows))
+    path = folder / records.NAME
+    kept = records.read(path).metrics if path.exists() else {}
+    for key, metric in metrics.items():
+        before = f", {kept[key].value:.2f} in the record" if key in kept else ""
+        print(f"{key}: {metric.value:.2f} {metric.unit} of {metric.n} images{before}")
+
+
+def read_voc(config: Config, name: str) -> Split:
+    """A split of the VOC folder, or of the generated set, no longer than voc.images."""
+    with bars() as tell:
+        split = read_split(prepare_voc(config.voc, tell), name)
+    return replace(split, images=split.images[: config.voc.images] if config.voc.images else split.images)
+
+
+def source_of(config: Config, split: Split) -> Source:
+    """The split with its proposals, computed now if they are not kept."""
+    settings = config.proposals
+    if isinstance(settings, MatFiles):
+        path = settings.files.get(split.name)
+        if path is None:
+            raise DataError(f"proposals.files.{split.name}: not set; name the .mat file with its windows")
+        found: Any = read_mat(Path(path), {image.id: (image.height, image.width) for image in split.images})
+    else:
+        images = [(image.id, split.path(number)) for number, image in enumerate(split.images)]
+        with bars() as tell:
+            found = propose(
+                images,
+                settings,
+                folders.cache_home() / "proposals",
+                workers=config.trainer.threads or None,
+                progress=partial(tell, f"proposals of {split.name}"),
+            )
+    return Source(split, found, config.detection.windows)
+
+
+def pretrained(config: Config) -> tuple[Trunk, Network | None]:
+    """The trunk that the job starts from, and the classifier it comes from (None: torchvision's convolutions)."""
+    if config.backbone.torchvision:
+        return trunk_of_torchvision(config.backbone.scaled(config.width)), None
+    from spprepro.classify.ensemble import trained
+
+    (need,) = needs(config)
+    its = trained(runfolder.path_of(ordered([need])[-1]))
+    backbone = its.config.backbone.scaled(its.config.width)
+    network: Any = its.module.network.float()
+    if its.config.backbone.name != config.backbone.name or its.config.pyramid.levels != config.pyramid.levels:
+        raise DataError(
+            f"models: {need} has backbone {its.config.backbone.name}, pyramid {its.config.pyramid.levels}; this job "
+            f"asks for {config.backbone.name}, {config.pyramid.levels}"
+        )
+    return trunk_of(network, backbone, its.config.training.input_scale), network
+
+
+def features_of(config: Config, start: tuple[Trunk, Network | None]) -> Any:
+    """SppFeatures or RcnnFeatures with the fc layers that the job's rows need, of the classifier or new ones."""
+    trunk, network = start
+    d, levels, backbone = config.detection, config.pyramid.levels, trunk.backbone
+    inputs = head_inputs(backbone, levels, backbone.crop)
+    generator = torch.Generator().manual_seed(config.seed)
+
+    def head() -> Head:
+        made = Head(inputs, backbone.fc, len(CLASSES) + 1, d.dropout, generator)
+        if network is not None:
+            made.take_hidden(network)
+        return made
+
+    plain = head() if "fc6" in d.rows else None
+    tuned = head() if any(row.startswith("ft") for row in d.rows) else None
+    if d.method == "spp":
+        trunk.requires_grad_(False)
+        return SppFeatures(trunk, levels, d.scales, config.protocol, plain, tuned, halve=d.keep_maps)
+    first = CropNet(copy.deepcopy(trunk), levels, plain or head()) if {"pool5", "fc6"} & set(d.rows) else None
+    return RcnnFeatures(first, CropNet(trunk, levels, tuned) if tuned else None, backbone.crop)
+
+
+def load(config: Config, folder: Path) -> Detector:
+    """The detector that a finished job left in `folder`, whose configuration is `config`."""
+    path = newest(folder / "checkpoints")
+    if path is None or path.name != detectors.NAME:
+        raise DataError(f"{folder / 'checkpoints' / detectors.NAME}: not there or damaged; run {config.name} again")
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    features = features_of(config, _empty(config))
+    regress = "pool5" if config.detection.method == "spp" else "ftpool5"
+    return detectors.restore(content, features, config.protocol, regress)
+
+
+def _empty(config: Config) -> tuple[Trunk, Network | None]:
+    """What `pretrained` gives, before any weights."""
+    if config.backbone.torchvision:
+        return trunk_of_torchvision(config.backbone.scaled(config.width)), None
+    backbone: Backbone = config.backbone.scaled(config.width)
+    network = Network(backbone, levels=config.pyramid.levels, classes=2, crop=backbone.crop)
+    return trunk_of(network, backbone, config.training.input_scale), None
+
+
+def identity_of(config: Config, data: str) -> dict[str, Any]:
+    """What must be the same for a fine-tuning to go on."""
+    return {**config.identity(), "data fingerprint": data}

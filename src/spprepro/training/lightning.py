@@ -1,0 +1,66 @@
+"""Lightning as all jobs use it: a trainer that logs to TensorBoard in the run folder, without tips."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from spprepro.config import Trainer
+from spprepro.training.checkpoint import AtomicCheckpointIO
+
+
+def fitting(
+    t: Trainer, folder: Path, epochs: int, callbacks: Sequence[pl.Callback], resume_step: int | None, **more: Any
+) -> pl.Trainer:
+    """A trainer for `epochs` epochs; resume_step: of the checkpoint it goes on from, None for a new run."""
+    quiet()
+    return pl.Trainer(
+        **_common(t),
+        max_epochs=epochs,
+        logger=TensorBoardLogger(folder, name="", version="", purge_step=resume_step),
+        callbacks=[*callbacks, RichProgressBar(refresh_rate=5)],
+        plugins=[AtomicCheckpointIO()],
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        **more,
+    )
+
+
+def testing(t: Trainer) -> pl.Trainer:
+    """A trainer that runs a test loop and leaves nothing."""
+    quiet()
+    return pl.Trainer(
+        **_common(t), logger=False, enable_checkpointing=False, callbacks=[RichProgressBar(refresh_rate=5)]
+    )
+
+
+def _common(t: Trainer) -> dict[str, Any]:
+    return {
+        "accelerator": t.accelerator,
+        "devices": t.devices,
+        "num_nodes": t.num_nodes,
+        "precision": "bf16-mixed" if t.precision == "bf16" else "32-true",
+        "use_distributed_sampler": False,  # it would count some test images twice; the loaders are sharded here
+        "enable_model_summary": False,
+        "deterministic": t.deterministic,
+    }
+
+
+def quiet() -> None:
+    """Silence Lightning's tips, and its warnings about what this project does otherwise on purpose."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    for message in (
+        "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning 2.6 with torch 2.14
+        "The '.*_dataloader' does not have many workers",  # the worker count is the user's
+        "Checkpoint directory .* exists and is not empty",  # that is what resuming looks like
+        "The dirpath has changed",
+        ".*is smaller than the logging interval",  # small sets have few steps
+        "Experiment logs directory .* exists and is not empty",
+        "You're resuming from a checkpoint that ended before the epoch ended",  # our loader is stateful
+    ):
+        warnings.filterwarnings("ignore", message=message)
