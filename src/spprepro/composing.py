@@ -15,9 +15,8 @@ from spprepro.errors import ConfigError, Faults
 from spprepro.paper.tables import load
 
 _CHOICE = re.compile(r"\+*experiment=")
-_TESTING = re.compile(
-    r"\+*(views|views\..*|models|name|kind|data\.split)="
-)  # of the job asked for, not of its trainings
+# of the job asked for, not of those that it needs
+_TESTING = re.compile(r"\+*(views|views\..*|models|name|kind|data\.split|image|task=detect)(=|$)")
 
 
 def given() -> list[str]:
