@@ -100,7 +100,7 @@ def test_a_record_without_outcomes_cannot_be_judged(tmp_path: Path, table: Table
     put(tmp_path / "results", "job_zf5", 30.0)
     put(tmp_path / "results", "other_b", wrong(1))
     judged = effect(tmp_path / "results", table)
-    assert judged.verdict == "undecided" and "no per-image outcomes" in judged.reason and "job_zf5" in judged.reason
+    assert judged.verdict == "undecided" and "no outcomes" in judged.reason and "job_zf5" in judged.reason
 
 
 def test_outcomes_that_are_not_those_of_the_record_are_refused_together(tmp_path: Path, table: Table) -> None:
