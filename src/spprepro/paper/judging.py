@@ -12,7 +12,8 @@ from spprepro import outcomes
 from spprepro.errors import DataError
 from spprepro.paper import statistics
 from spprepro.paper.claims import Claim, Effect, Place, Verdict, together, value
-from spprepro.paper.tables import Cell, Table, cells_of, test_data
+from spprepro.paper.filling import test_data
+from spprepro.paper.tables import Cell, Table, cells_of
 from spprepro.records import Found
 
 _TOLERANCE = 1e-6  # points: rounding of the mean of up to millions of bits

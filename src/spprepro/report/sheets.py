@@ -12,8 +12,9 @@ from pathlib import Path
 from spprepro import folders, records
 from spprepro.errors import DataError
 from spprepro.paper.claims import VERDICTS, Place
+from spprepro.paper.filling import Ours, fill
 from spprepro.paper.judging import JudgedClaim, judge
-from spprepro.paper.tables import Cell, CellId, Ours, Table, cells_of, fill, load_all
+from spprepro.paper.tables import Cell, CellId, Table, cells_of, load_all
 from spprepro.records import Found
 
 _SCALES = {
