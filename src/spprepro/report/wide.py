@@ -12,7 +12,7 @@ MANY = 6  # columns; three numbers each, side by side, no longer fit on a page b
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a row: kind (paper, quoted, ours, difference), label, a note to it, and by column (text, small text)."""
+    """A line of a row: kind (paper, quoted, ours, difference), label, note, and by column (text, small text)."""
 
     kind: str
     label: str
