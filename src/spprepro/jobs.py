@@ -297,7 +297,9 @@ def _sheet(config: Config) -> None:
 
 
 def _show(record: records.Record) -> None:
-    """What was measured, on the terminal."""
+    """What was measured, on the terminal; the AP of single classes is in the record."""
     for key, metric in record.metrics.items():
+        if "_ap_" in key:
+            continue
         of = f" of {metric.n} images" if metric.n else ""
         print(f"{key}: {metric.value:.2f} {metric.unit}{of}")

@@ -1,7 +1,9 @@
-"""outcomes.npz beside a record: for every metric that counts wrong images, which ones were wrong, one bit an image.
+"""outcomes.npz beside a record: what says how far each metric depends on the choice of the test images.
 
-A few KB a record, so that every claim can be judged again from the repository alone, with the images paired. The order
-is that of the data set whose fingerprint the record holds.
+For a metric that counts wrong images: which ones were wrong, one bit an image. For any other (mAP, seconds, ratios):
+replicates, its values on bootstrap resamples of the test images that are the same for every record. A few KB a metric,
+so that every claim can be judged again from the repository alone, with the images paired. The order is that of the data
+set whose fingerprint the record holds.
 """
 
 from collections.abc import Mapping
@@ -16,22 +18,52 @@ from spprepro.errors import DataError
 from spprepro.files import replacing
 
 NAME = "outcomes.npz"
+RESAMPLES = 1000
 
 
 def resamples(images: int) -> NDArray[np.int64]:
+<<<<<<< HEAD
     """(1000, images): how often each image counts in each bootstrap resample; the same for all jobs."""
     return np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), size=1000)
+=======
+    """(RESAMPLES, images) how often each of the test images counts in each bootstrap resample; rows sum to `images`.
+
+    A function of `images` alone, so that records of the same test set are paired resample by resample.
+    """
+    chance = np.random.RandomState(0)  # unlike Generator's, its numbers are the same in every version of numpy
+    copies = np.empty((RESAMPLES, images), np.int64)
+    for row in copies:
+        row[:] = np.bincount(chance.randint(images, size=images), minlength=images)
+    return copies
+>>>>>>> h_tab
 
 
 def write(
     folder: Path, wrong: Mapping[str, NDArray[np.bool_]], replicates: Mapping[str, NDArray[np.float32]] | None = None
 ) -> Path:
+<<<<<<< HEAD
     """Keeps metric key -> (n,) whether each image was wrong, as `folder`/outcomes.npz."""
     path = folder / NAME
     packed: dict[str, Any] = {key: np.packbits(value) for key, value in wrong.items()} | dict(replicates or {})
     counts = np.array([len(value) for value in wrong.values()])
+=======
+    """Keeps, as `folder`/outcomes.npz, metric key -> (n,) whether each image was wrong, or metric key -> replicates.
+
+    Replicates are (RESAMPLES,), in the metric's unit, one for each row of `resamples`; NaN where the metric is not
+    defined on a resample (no object of a class). Raises ValueError for another shape, or a metric given twice.
+    """
+    replicates = replicates or {}
+    for key, values in replicates.items():
+        if values.shape != (RESAMPLES,) or key in wrong:
+            raise ValueError(f"{key}: {values.shape} replicates, or bits beside them; ({RESAMPLES},) alone are kept")
+    path = folder / NAME
+    packed: dict[str, Any] = {key: np.packbits(value) for key, value in wrong.items()}
+    counts = np.array([len(value) for value in wrong.values()], int)
+    packed["replicated"] = np.array(list(replicates), str)
+    packed["replicates"] = np.array(list(replicates.values()), np.float32).reshape(-1, RESAMPLES)
+>>>>>>> h_tab
     with replacing(path) as out:
-        np.savez_compressed(out, keys=np.array(list(wrong)), counts=counts, **packed)
+        np.savez_compressed(out, keys=np.array(list(wrong), str), counts=counts, **packed)
     return path
 
 
@@ -43,4 +75,23 @@ def read(folder: Path) -> dict[str, NDArray[np.bool_]]:
             counts = dict(zip(kept["keys"].tolist(), kept["counts"].tolist(), strict=True))
             return {key: np.unpackbits(kept[key], count=n).astype(bool) for key, n in counts.items()}
     except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise DataError(f"{path}: missing or damaged ({error}); run the job again with overwrite=true") from error
+        raise _damaged(path, error) from error
+
+
+def read_replicates(folder: Path) -> dict[str, NDArray[np.float32]]:
+    """Metric key -> (RESAMPLES,) replicates, none in files of bits alone; raises as `read` does."""
+    path = folder / NAME
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            if "replicated" not in kept and "keys" in kept:  # written before there were any
+                return {}
+            values = kept["replicates"]
+            if values.shape[1:] != (RESAMPLES,) or values.dtype != np.float32:
+                raise ValueError(f"replicates are {values.dtype} {values.shape}")
+            return dict(zip(kept["replicated"].tolist(), values, strict=True))
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: missing or damaged ({error}); run the job again with overwrite=true")

@@ -109,6 +109,18 @@ def test_cells_of_other_tables_are_checked_when_all_are_read(tmp_path: Path) -> 
         assert [line for line in caught.value.faults if fault in line], fault
 
 
+def test_a_claim_waits_for_jobs_that_run_by_name_in_all_its_effects_or_in_none(tmp_path: Path) -> None:
+    raw = with_claim(effects=["a.zf5 - a.extra", "a.zf5 - b.alex5"])
+    raw["columns"].append({"key": "extra", "label": "Extra", "job": "extra", "by_name": True})
+    raw["rows"][0]["unprinted"] = ["extra"]
+    with pytest.raises(
+        ConfigError, match=r"table42\.yaml: claims\.c\.effects: some have cells that are filled by name"
+    ):
+        loaded(tmp_path, raw)
+    raw["claims"][0]["effects"] = ["a.zf5 - a.extra"]
+    assert loaded(tmp_path, raw).claims
+
+
 @pytest.mark.parametrize(
     ("effects", "verdict"),
     [

@@ -100,7 +100,7 @@ def test_a_record_without_outcomes_cannot_be_judged(tmp_path: Path, table: Table
     put(tmp_path / "results", "job_zf5", 30.0)
     put(tmp_path / "results", "other_b", wrong(1))
     judged = effect(tmp_path / "results", table)
-    assert judged.verdict == "undecided" and "no per-image outcomes" in judged.reason and "job_zf5" in judged.reason
+    assert judged.verdict == "undecided" and "no outcomes" in judged.reason and "job_zf5" in judged.reason
 
 
 def test_outcomes_that_are_not_those_of_the_record_are_refused_together(tmp_path: Path, table: Table) -> None:
@@ -136,3 +136,83 @@ def test_quoted_numbers_are_met_at_the_papers_scale_alone(tmp_path: Path) -> Non
     judged = effect(results, table, "paper")
     assert judged.verdict == "confirmed" and judged.result is not None
     assert judged.result.value == pytest.approx(40.5 - 30.0) and judged.result.p is None
+
+
+RESAMPLES = outcomes.RESAMPLES
+
+
+def put_replicated(
+    results: Path, job: str, value: float, replicates: NDArray[np.float64] | None, seed: int = 0, tier: str = "mini"
+) -> Path:
+    """A record of `job` with an error that has replicates and no bits."""
+    folder = put(results, job, value, seed, tier)
+    outcomes.write(folder, {}, {} if replicates is None else {"error": replicates.astype(np.float32)})
+    return folder
+
+
+def two_that_vary_together() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Replicates of two jobs about 40 and 38: both vary by 2, their difference by 0.3."""
+    chance = np.random.default_rng(0)
+    shared = 2.0 * chance.normal(size=RESAMPLES)
+    return 40.3 + shared, 38.2 + shared + 0.3 * chance.normal(size=RESAMPLES)
+
+
+def test_replicates_are_paired_by_resample_and_seed(tmp_path: Path, table: Table) -> None:
+    first, second = two_that_vary_together()
+    results = tmp_path / "results"
+    put_replicated(results, "job_zf5", 40.0, first)
+    put_replicated(results, "other_b", 38.0, second)
+    one = effect(results, table)
+    assert one.result is not None and (one.verdict, one.result.n, one.result.seeds) == ("confirmed", N, 1)
+    assert one.result.value == pytest.approx(2.0)  # the records' own, not the replicates' mean
+    assert (one.result.low, one.result.high) == pytest.approx((2 - 1.96 * 0.3, 2 + 1.96 * 0.3), abs=0.08)
+    assert one.result.p is None
+    for seed, value in ((1, 41.5), (2, 38.5)):
+        put_replicated(results, "job_zf5", value, first, seed)
+        put_replicated(results, "other_b", 38.0, second, seed)
+    three = effect(results, table).result
+    assert three is not None and three.seeds == 3 and three.value == pytest.approx(2.0)
+    half = 4.3027 * 1.5 / 3**0.5  # the seeds' part alone
+    assert three.high - three.low > 2 * half > 2 * (one.result.high - one.result.low)
+    assert effect(results, table).verdict == "undecided" and three.more_seeds is not None
+
+
+def test_what_replicates_announce_follows_their_variance(tmp_path: Path, table: Table) -> None:
+    first, second = two_that_vary_together()
+    put_replicated(tmp_path / "results", "job_zf5", 38.1, first)
+    put_replicated(tmp_path / "results", "other_b", 38.0, second)
+    result = effect(tmp_path / "results", table).result
+    assert result is not None and result.verdict == "undecided" and result.images is not None
+    assert result.images == pytest.approx(N * (1.96 * 0.3 / 0.1) ** 2, rel=0.1)
+
+
+def test_resamples_without_a_value_are_left_out_while_they_are_few(tmp_path: Path, table: Table) -> None:
+    first, second = two_that_vary_together()
+    first[::5] = np.nan
+    put_replicated(tmp_path / "results", "job_zf5", 40.0, first)
+    put_replicated(tmp_path / "results", "other_b", 38.0, second)
+    assert effect(tmp_path / "results", table).verdict == "confirmed"
+    second[1::2] = np.nan
+    put_replicated(tmp_path / "results", "other_b", 38.0, second)
+    judged = effect(tmp_path / "results", table)
+    assert judged.verdict == "undecided" and judged.result is None and "most resamples" in judged.reason
+
+
+def test_what_replicates_cannot_judge_is_undecided_and_says_why(tmp_path: Path, table: Table) -> None:
+    first, _ = two_that_vary_together()
+    results = tmp_path / "results"
+    put_replicated(results, "job_zf5", 40.0, first)
+    put(results, "other_b", wrong(1))
+    assert effect(results, table).verdict == "undecided" and "counted by image" in effect(results, table).reason
+    put_replicated(results, "other_b", 38.0, None)
+    assert effect(results, table).reason == "no outcomes of error beside the record of other_b seed 0"
+    put_replicated(results, "other_b", 40.0, first)
+    assert "the same on every resample" in effect(results, table).reason  # as two that find nothing are
+
+
+def test_replicates_that_are_not_those_of_the_record_are_refused(tmp_path: Path, table: Table) -> None:
+    first, second = two_that_vary_together()
+    put_replicated(tmp_path / "results", "job_zf5", 40.0, first / 100)  # fractions, say
+    put_replicated(tmp_path / "results", "other_b", 38.0, second)
+    with pytest.raises(DataError, match=r"job_zf5/seed0/outcomes\.npz: error is 0\.\d+ to 0\.\d+ .* says 40\.0"):
+        effect(tmp_path / "results", table)

@@ -1,9 +1,12 @@
 """The judgement of one effect: intervals that cover, exact tests, and announcements that come true."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from spprepro import outcomes
 from spprepro.paper import statistics
 from spprepro.paper.claims import Claim
 
@@ -76,6 +79,97 @@ def test_agreement_on_many_images_confirms_closeness_and_on_few_does_not() -> No
     assert statistics.judge(np.zeros((1, 5000)), CLOSE, two_networks=True).verdict == "confirmed"
     few = statistics.judge(np.zeros((1, 50)), CLOSE, two_networks=True)
     assert few.verdict == "undecided" and few.images is not None and 50 < few.images < 5000
+
+
+def detector(chance: np.random.Generator, hard: NDArray[np.float64], skill: float) -> tuple[NDArray[Any], NDArray[Any]]:
+    """A detection in each image, and one object: images by falling score, and whether each detection is a hit."""
+    hits = skill - hard + chance.normal(size=len(hard)) > 0
+    return np.argsort(-(hits + 1.5 * chance.normal(size=len(hard)))), hits
+
+
+def precision(found: tuple[NDArray[Any], NDArray[Any]], copies: NDArray[Any]) -> NDArray[np.float64]:
+    """AP (area, %) of `detector` with the images counted as often as each row of `copies` says."""
+    order, hits = found
+    times = copies[:, order]
+    right = np.cumsum(times * hits[order], 1)
+    with np.errstate(invalid="ignore"):
+        at = right / np.cumsum(times, 1)
+    area: NDArray[np.float64] = 100.0 * np.nansum(times * hits[order] * at, 1) / copies.sum(1)
+    return area
+
+
+COPIES = outcomes.resamples(100).astype(np.float32)
+ONCE = np.ones((1, 100), np.float32)
+
+
+def two_detectors(
+    chance: np.random.Generator, k: int = 1, spread: float = 0.0
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """(k,) differences in AP of two detectors on 100 images, (k, 1000) on resamples, and where each sees its own."""
+    hard, elsewhere = chance.normal(size=100), chance.normal(size=100)
+    values, paired, unpaired = [], [], []
+    for _ in range(k):
+        shift = spread * chance.normal()
+        first, second, other = (detector(chance, h, s) for h, s in ((hard, 0.7 + shift), (hard, 0.3), (elsewhere, 0.3)))
+        values.append(precision(first, ONCE)[0] - precision(second, ONCE)[0])
+        paired.append(precision(first, COPIES) - precision(second, COPIES))
+        unpaired.append(precision(first, COPIES) - precision(other, COPIES[::-1]))
+    return np.array(values), np.stack(paired), np.stack(unpaired)
+
+
+@pytest.fixture(scope="module")
+def truth() -> float:
+    """The difference in AP that `two_detectors` have on average over sets of 100 images."""
+    chance, draws = np.random.default_rng(5), []
+    for _ in range(4000):
+        hard = chance.normal(size=100)
+        first, second = (precision(detector(chance, hard, skill), ONCE)[0] for skill in (0.7, 0.3))
+        draws.append(first - second)
+    return float(np.mean(draws))
+
+
+def test_intervals_from_replicates_hold_the_truth_about_95_percent_of_the_time(truth: float) -> None:
+    chance, hits = np.random.default_rng(1), 0
+    for _ in range(250):
+        values, paired, _ = two_detectors(chance)
+        low, high = statistics.replicates_interval(values, paired)
+        hits += low <= truth <= high
+    assert 0.92 < hits / 250 < 0.985
+
+
+def test_what_seeds_add_to_intervals_from_replicates(truth: float) -> None:
+    chance, hits, widths = np.random.default_rng(2), 0, []
+    for _ in range(50):
+        values, paired, _ = two_detectors(chance, k=3, spread=0.3)
+        low, high = statistics.replicates_interval(values, paired)
+        hits += low <= truth <= high
+        alike = statistics.replicates_interval(np.full(3, values.mean()), paired)
+        widths.append((high - low) / (alike[1] - alike[0]))
+    assert hits >= 44 and min(widths) >= 0.999 and np.mean(widths) > 1.5
+
+
+def test_pairing_the_resamples_narrows_the_interval() -> None:
+    chance, ratios = np.random.default_rng(3), []
+    for _ in range(20):
+        values, paired, unpaired = two_detectors(chance)
+        (low, high), (lowest, highest) = (statistics.replicates_interval(values, r) for r in (paired, unpaired))
+        ratios.append((highest - lowest) / (high - low))
+    assert np.mean(ratios) > 1.1
+
+
+@pytest.mark.parametrize(("k", "effect"), [(1, 0.5), (4, 1.5)])
+def test_bits_and_their_own_replicates_give_the_same_judgement(k: int, effect: float) -> None:
+    """Errors are means over images, so both ways apply; only the bits' half an image on either side differs."""
+    d = seeds_of(k, 600, effect, 0.5, np.random.default_rng(5))
+    r = d @ outcomes.resamples(600).T / 600
+    bits, replicates = statistics.judge(d, LOWER, False), statistics.judge_replicates(d.mean(1), r, 600, LOWER)
+    assert (replicates.value, replicates.n, replicates.seeds) == (pytest.approx(bits.value), 600, k)
+    width = bits.high - bits.low
+    assert replicates.low == pytest.approx(bits.low, abs=0.05 * width)
+    assert replicates.high == pytest.approx(bits.high, abs=0.05 * width)
+    assert bits.verdict == replicates.verdict == "undecided"
+    announced = {1: (replicates.images, bits.images), 4: (replicates.more_seeds, bits.more_seeds)}[k]
+    assert announced[0] == pytest.approx(announced[1], rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from spprepro import folders
-from spprepro.errors import ConfigError, DataError
+from spprepro.errors import ConfigError
 from spprepro.paper import tables
 from spprepro.records import Found, Metric, Record
 
@@ -115,46 +115,6 @@ def test_cells_of_ours_alone_and_known_departures(tmp_path: Path) -> None:
     assert table.jobs == ("job_zf5", "job_alex5", "other_b")
     assert (table.cells["a", "zf5"].printed, table.cells["a", "zf5"].instead) == (30, 29)
     assert table.cells["a", "rival"].instead is None
-
-
-def test_fill_takes_mean_and_sample_deviation_over_seeds(tmp_path: Path) -> None:
-    table = loaded(tmp_path, small_table())
-    have = [found("job_zf5", 30.0), found("job_zf5", 34.0, seed=2), found("other_b", 31.0)]
-    ours = tables.fill(table, have, "mini")
-    assert set(ours) == {("a", "zf5"), ("b", "alex5")}  # nobody fills a quoted cell
-    filled, single = ours["a", "zf5"], ours["b", "alex5"]
-    assert filled is not None and single is not None
-    assert (filled.mean, filled.seeds, filled.n) == (32.0, (0, 2), 400)
-    assert filled.std == pytest.approx(8**0.5)
-    assert filled.sources == (have[0].path, have[1].path)
-    assert single.std is None
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"status": "smoke"},
-        {"status": "partial"},
-        {"tier": "small"},
-        {"tier": "smoke", "status": "smoke"},
-        {"experiment": "job_alex5"},
-        {"metrics": {}},
-    ],
-)
-def test_what_must_not_fill_a_cell_does_not(tmp_path: Path, changes: dict[str, Any]) -> None:
-    ours = tables.fill(loaded(tmp_path, small_table()), [found("job_zf5", 30.0, **changes)], "mini")
-    assert ours["a", "zf5"] is None
-
-
-def test_seeds_on_different_data_or_in_other_units_are_refused_together(tmp_path: Path) -> None:
-    table = loaded(tmp_path, small_table())
-    other = {"name": "mini", "fingerprint": "f2", "train": 2000, "test": 400}
-    fraction = {"error": Metric(0.3, "1", 400)}
-    have = [found("job_zf5", 30.0), found("job_zf5", 30.0, seed=1, data=other, metrics=fraction)]
-    with pytest.raises(DataError) as caught:
-        tables.fill(table, have, "mini")
-    assert len(caught.value.faults) == 2
-    assert all("job_zf5/seed1" in fault for fault in caught.value.faults)
 
 
 @pytest.mark.parametrize(
@@ -268,3 +228,85 @@ def test_reading_the_tables_loads_nothing_heavy() -> None:
     code = "import sys, spprepro.paper.tables; print(sorted({'torch', 'numpy', 'scipy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def table(number: int) -> tables.Table:
+    return tables.load(folders.experiments() / f"table{number:02d}.yaml")
+
+
+def printed(table: tables.Table) -> dict[tuple[str, str], float]:
+    return {cell.id: cell.printed for cell in table.cells.values() if cell.printed is not None}
+
+
+@pytest.mark.parametrize(
+    ("number", "speedups"), [(9, {"spp_1sc": 64, "spp_5sc": 24}), (10, {"spp_1sc": 102, "spp_5sc": 38})]
+)
+def test_times_add_up_and_give_the_printed_speedups(number: int, speedups: dict[str, float]) -> None:
+    found = printed(table(number))
+    for column in ("spp_1sc", "spp_5sc", "rcnn"):
+        total = found["conv", column] + found["fc", column]
+        assert total == pytest.approx(found["total", column], abs=0.006 if column == "rcnn" else 1e-9)
+    for column, speedup in speedups.items():
+        assert found["speedup", column] == speedup == round(found["total", "rcnn"] / found["total", column])
+        assert found["conv_speedup", column] == pytest.approx(found["conv", "rcnn"] / found["conv", column], rel=0.02)
+
+
+def test_tables_9_to_12_have_the_same_number_where_they_have_the_same_metric() -> None:
+    seen: dict[tuple[str | None, str | None], float | None] = {}
+    shared = 0
+    for cell in (cell for number in (9, 10, 11, 12) for cell in table(number).cells.values()):
+        if cell.job and cell.printed is not None:
+            shared += (cell.job, cell.metric) in seen
+            assert seen.setdefault((cell.job, cell.metric), cell.printed) == cell.printed
+    assert shared == 4 + 6 + 6 + 21  # mAPs and times of SPP in 10, the six means of 11, the first row of 12
+
+
+def test_classes_of_tables_11_and_12_give_the_means_and_the_counts_of_the_text() -> None:
+    eleven, twelve = printed(table(11)), printed(table(12))
+    classes = [column.key for column in table(11).columns if column.key != "map"]
+    assert classes == [column.key for column in table(12).columns][1:] and len(classes) == 20
+    for found in (eleven, twelve):
+        for row in {row for row, _ in found}:
+            assert sum(found[row, name] for name in classes) / 20 == pytest.approx(found[row, "map"], abs=0.0801), row
+    over = [round(eleven["spp_bb_zf5", name] - eleven["rcnn_bb_alex5", name], 1) for name in classes]
+    assert (sum(d > 0 for d in over), sum(d == 0 for d in over)) == (11, 2)
+    best = {n for n in classes if twelve["combination", n] > max(twelve["first", n], twelve["second", n])}
+    assert set(classes) - best == {"ap_aeroplane", "ap_boat", "ap_cow"}
+    assert sum(twelve["second", name] > twelve["first", name] for name in classes) == 11
+
+
+def test_table_13_is_ranked_and_quoted() -> None:
+    last = table(13)
+    numbers = list(printed(last).values())
+    assert len(numbers) == 7 and numbers == sorted(numbers, reverse=True)
+    assert last.jobs == () and all(cell.quoted for cell in last.cells.values())
+
+
+def test_the_blogs_number_of_model_combination_is_named() -> None:
+    assert "Table 11 in arXiv v2 and in the blog summary" in table(12).editions and "Table 11" in table(12).caption
+
+
+def test_jobs_that_run_by_name_fill_cells_and_are_not_the_tables(tmp_path: Path) -> None:
+    raw = small_table()
+    raw["columns"].append({"key": "extra", "label": "Extra", "job": "extra", "by_name": True})
+    raw["rows"][0]["unprinted"] = ["extra"]
+    raw["rows"].append({"key": "c", "label": "(c)", "metric": "error", "by_name": True, "unprinted": ["alex5"]})
+    small = loaded(tmp_path, raw)
+    assert {key for key, cell in small.cells.items() if cell.by_name} == {("a", "extra"), ("c", "alex5")}
+    assert small.cells["a", "extra"].job == "job_extra" and small.cells["c", "alex5"].job == "other_c"
+    assert small.jobs == ("job_zf5", "other_b")
+    raw["rows"][0] |= {"unprinted": [], "printed": {"zf5": 30, "extra": 31}}
+    with pytest.raises(ConfigError, match=r"table42\.yaml: rows\.a\.printed\.extra: by_name"):
+        loaded(tmp_path, raw)
+
+
+def test_the_jobs_of_detection_tables() -> None:
+    nine = table(9)
+    assert set(nine.jobs) == {"table9_zf5_1sc", "table9_zf5_5sc", "table9_alex5_rcnn", "table9_times"}
+    assert {cell.job for cell in nine.cells.values()} - set(nine.jobs) == {
+        "table9_squeezenet_1sc",
+        "table9_squeezenet_5sc",
+    }
+    for name in ("table10_squeezenet_spp", "table10_squeezenet_rcnn"):
+        metrics = {cell.metric for cell in table(10).cells.values() if cell.job == name}
+        assert {"pool5_map", "ftfc7_map", "ftfc7_bb_map"} <= metrics

@@ -21,7 +21,8 @@ OVERLAP = 0.3  # with an object, at most, of a negative
 SAME = 0.7  # overlap above which two negatives are as good as one
 HARD, EASY = -1.0001, -1.2  # scores: above the first a window is added, below the second it is dropped
 LIMIT = 2000  # new negatives of a class that make it train again
-GROWTH = 1.5  # of the memory for rows
+ROOM = 2**34  # bytes asked for at once for features; untouched pages take no memory, and copying as many would
+GROWTH = 1.5  # of that room when it is full
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Miner:
     def _add(self, features: NDArray[np.float32], marks: NDArray[np.int8]) -> None:
         need = self.count + len(features)
         if need > len(self.features):
-            room = int(need * GROWTH)
+            room = max(int(need * GROWTH), ROOM // features[:1].nbytes if len(features) else 0)
             self.features = _longer(self.features[: self.count], room)
             self.labels = _longer(self.labels[: self.count], room)
             self.duals = _longer(self.duals[:, : self.count].T, room).T

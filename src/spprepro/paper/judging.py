@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,12 @@ from spprepro import outcomes
 from spprepro.errors import DataError
 from spprepro.paper import statistics
 from spprepro.paper.claims import Claim, Effect, Place, Verdict, together, value
-from spprepro.paper.tables import Cell, Table, cells_of, test_data
+from spprepro.paper.filling import test_data
+from spprepro.paper.tables import Cell, Table, cells_of
 from spprepro.records import Found
 
 _TOLERANCE = 1e-6  # points: rounding of the mean of up to millions of bits
+_DEFINED = 0.5  # share of the resamples on which an effect must have a value to be judged by them
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,13 @@ class _Undecidable(Exception):
         self.reason = reason
 
 
+class _Kept(NamedTuple):
+    """What lies beside a record: metric -> (n,) bits, metric -> (resamples,) replicates."""
+
+    wrong: Mapping[str, NDArray[np.bool_]]
+    replicates: Mapping[str, NDArray[np.float32]]
+
+
 class _Evidence:
     """The records of one tier and, read once each, the outcomes beside them."""
 
@@ -78,7 +87,7 @@ class _Evidence:
         for item in found:
             if item.record.tier == tier and item.record.status == "ok":
                 self.jobs.setdefault(item.record.experiment, {})[item.record.seed] = item
-        self.kept: dict[Path, Mapping[str, NDArray[np.bool_]]] = {}
+        self.kept: dict[Path, _Kept] = {}
 
     def claim(self, claim: Claim) -> JudgedClaim:
         effects = tuple(self.effect(effect, claim) for effect in claim.effects)
@@ -107,12 +116,35 @@ class _Evidence:
             pairs = [(sign, str(cell.metric), have) for (sign, cell), have in zip(ours, sources, strict=True)]
             return [quoted + sum(sign * of(have[seed], metric) for sign, metric, have in pairs) for seed in seeds]
 
-        if sources[0][seeds[0]].record.metrics[str(ours[0][1].metric)].n == 0:
-            values = summed(lambda item, metric: item.record.metrics[metric].value)
+        values = summed(lambda item, metric: item.record.metrics[metric].value)
+        n = sources[0][seeds[0]].record.metrics[str(ours[0][1].metric)].n
+        if n == 0:
             return statistics.exact(sum(values) / len(values), len(seeds), claim)
-        d = np.stack(summed(lambda item, metric: 100.0 * self.wrong(item, metric)))
+        kept = {
+            (have[seed].path, cell.metric): self.outcome(have[seed], str(cell.metric))
+            for seed in seeds
+            for (_, cell), have in zip(ours, sources, strict=True)
+        }
+        if len({part.dtype for part in kept.values()}) > 1:
+            raise _Undecidable("undecided", "adds errors counted by image and metrics that have replicates alone")
+        bits = next(iter(kept.values())).dtype == np.bool_
+        d = np.stack(summed(lambda item, metric: (100.0 if bits else 1.0) * kept[item.path, metric]))
+        if not bits:
+            return self.by_replicates(np.array(values), d, n, claim)
         two = len(terms) == 2 and sorted(sign for sign, _ in ours) == [-1, 1]
         return statistics.judge(d, claim, two)
+
+    def by_replicates(
+        self, values: NDArray[np.float64], r: NDArray[np.float64], n: int, claim: Claim
+    ) -> statistics.Result:
+        """The effect from the records' own `values` (seeds,) and the replicates `r` (seeds, resamples)."""
+        defined = ~np.isnan(r).any(0)
+        if defined.mean() < _DEFINED:
+            raise _Undecidable("undecided", "without a value on most resamples of the test images: too few objects")
+        r = r[:, defined]
+        if np.ptp(r.mean(0)) == 0:  # an interval of width 0 would deny that they may differ on other images
+            raise _Undecidable("undecided", "the same on every resample of the test images, so it cannot be judged")
+        return statistics.judge_replicates(values, r, n, claim)
 
     def paired(self, cells: Sequence[Cell]) -> tuple[list[int], list[Mapping[int, Found]]]:
         """The seeds that the records of all `cells` have, and for each cell its records by seed."""
@@ -135,29 +167,56 @@ class _Evidence:
                 n = source[seed].record.metrics[str(cell.metric)].n
                 alike.setdefault((n, *test_data(source[seed])), source[seed])
         if len(alike) > 1:
-            names = " and ".join(f"{item.record.experiment} seed {item.record.seed}" for item in alike.values())
+            names = " and ".join(map(_name, alike.values()))
             raise _Undecidable("undecided", f"{names} were tested on different images")
         return seeds, sources
 
-    def wrong(self, item: Found, metric: str) -> NDArray[np.bool_]:
-        """(n,) which test images the record counts as wrong; raises _Undecidable where it does not say."""
-        folder, name = item.path.parent, f"{item.record.experiment} seed {item.record.seed}"
+    def outcome(self, item: Found, metric: str) -> NDArray[np.bool_] | NDArray[np.float64]:
+        """(n,) which test images the record counts as wrong, or (resamples,) replicates of another metric, NaN where it
+        is not defined; raises _Undecidable where the record says neither, or they are not its own."""
+        kept, value = self.beside(item), item.record.metrics[metric].value
+        if metric in kept.wrong:
+            return self.wrong(item, metric, kept.wrong[metric])
+        if metric not in kept.replicates:
+            raise _Undecidable("undecided", f"no outcomes of {metric} beside the record of {_name(item)}")
+        replicates = kept.replicates[metric].astype(np.float64)
+        known = replicates[~np.isnan(replicates)]
+        if len(
+            known
+        ):  # AP on resamples lies a little off the AP of the images as they are: what differs more is foreign
+            least, most = float(known.min()), float(known.max())
+            room = most - least + 1e-6 * abs(value) + _TOLERANCE
+            if not least - room <= value <= most + room:
+                self.refuse(item, f"{metric} is {least:.6f} to {most:.6f} on resamples", f"{value:.6f}")
+        return replicates
+
+    def beside(self, item: Found) -> _Kept:
+        """The outcomes beside a record, read once; raises _Undecidable where there are none."""
+        folder = item.path.parent
         if folder not in self.kept:
             if not (folder / outcomes.NAME).is_file():
-                raise _Undecidable("undecided", f"no per-image outcomes beside the record of {name}")
+                raise _Undecidable("undecided", f"no outcomes of the test images beside the record of {_name(item)}")
             try:
-                self.kept[folder] = outcomes.read(folder)
+                self.kept[folder] = _Kept(outcomes.read(folder), outcomes.read_replicates(folder))
             except DataError as error:
                 self.faults += error.faults
-                self.kept[folder] = {}
-        wrong, expected = self.kept[folder].get(metric), item.record.metrics[metric]
-        if wrong is None:
-            raise _Undecidable("undecided", f"no per-image outcomes of {metric} beside the record of {name}")
-        percent = 100.0 * float(wrong.mean()) if len(wrong) else 0.0
+                self.kept[folder] = _Kept({}, {})
+        return self.kept[folder]
+
+    def wrong(self, item: Found, metric: str, wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """`wrong`, if it gives the record's number."""
+        percent, expected = 100.0 * float(wrong.mean()) if len(wrong) else 0.0, item.record.metrics[metric]
         if len(wrong) != expected.n or abs(percent - expected.value) > _TOLERANCE:
-            self.faults.append(
-                f"{folder / outcomes.NAME}: {metric} is {percent:.6f} % of {len(wrong)} images, but the record says "
-                f"{expected.value:.6f} % of {expected.n}; run the job again with overwrite=true"
-            )
-            raise _Undecidable("undecided", f"the per-image outcomes of {name} are not its record's")
+            ours = f"{metric} is {percent:.6f} % of {len(wrong)} images"
+            self.refuse(item, ours, f"{expected.value:.6f} % of {expected.n}")
         return wrong
+
+    def refuse(self, item: Found, ours: str, recorded: str) -> NoReturn:
+        """Notes outcomes that are not those of their record."""
+        file = item.path.parent / outcomes.NAME
+        self.faults.append(f"{file}: {ours}, but the record says {recorded}; run the job again with overwrite=true")
+        raise _Undecidable("undecided", f"the outcomes of {_name(item)} are not its record's")
+
+
+def _name(item: Found) -> str:
+    return f"{item.record.experiment} seed {item.record.seed}"

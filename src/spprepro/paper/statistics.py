@@ -1,7 +1,9 @@
-"""How sure an effect is: interval, test and verdict from the per-image outcomes of a few seeds.
+"""How sure an effect is: interval, test and verdict from a few seeds' outcomes of the test images.
 
-An effect is d[s, i], in points of error: for seed s and test image i the signed sum over the cells of 100 * wrong. All
-cells see the same images and the same seeds, so what images and seeds have in common cancels.
+An effect of error rates is d[s, i], in points: for seed s and image i the signed sum over the cells of 100 * wrong.
+An effect of other metrics (mAP, seconds, ratios) is known by its replicates r[s, b]: the signed sum over the cells of
+their values on bootstrap resample b of the test images. All cells see the same images and resamples and the same seeds,
+so what images and seeds have in common cancels.
 """
 
 import math
@@ -58,6 +60,20 @@ def judge(d: NDArray[np.float64], claim: Claim, two_networks: bool) -> Result:
     return Result(value, low, high, n, k, verdict, p, images, seeds)
 
 
+def judge_replicates(values: NDArray[np.float64], r: NDArray[np.float64], n: int, claim: Claim) -> Result:
+    """What replicates say about one effect of `claim`.
+
+    `values` (seeds,): the effect on the `n` test images as they are; `r` (seeds, resamples): on resamples of them.
+    """
+    low, high = replicates_interval(values, r)
+    value = float(values.mean())
+    verdict = _verdict(low, high, claim)
+    images, seeds = None, None
+    if verdict == "undecided":
+        images, seeds = needed_by_replicates(values, r, n, _distance(value, claim))
+    return Result(value, low, high, n, len(values), verdict, None, images, seeds)
+
+
 def interval(d: NDArray[np.float64]) -> tuple[float, float]:
     """95 % interval of the mean of `d` (seeds, images): a paired bootstrap over images, plus the spread of the seeds.
 
@@ -65,14 +81,33 @@ def interval(d: NDArray[np.float64]) -> tuple[float, float]:
     their variance by a third): they add deviations of scale s / sqrt(k), t-distributed with k - 1 degrees of freedom.
     With one seed the interval covers the choice of the test images alone. The same `d` gives the same interval.
     """
-    k, n = d.shape
-    values, weights = _distribution(d)
+    n = d.shape[1]
+    weighted, weights = _distribution(d)
     chance = np.random.default_rng(0)
-    draws = chance.multinomial(n, weights, DRAWS) @ values / n + (d.mean() - weights @ values)
+    draws = chance.multinomial(n, weights, DRAWS) @ weighted / n + (d.mean() - weights @ weighted)
+    return _widened(draws, d.mean(1), chance)
+
+
+def replicates_interval(values: NDArray[np.float64], r: NDArray[np.float64]) -> tuple[float, float]:
+    """The same interval from the effect `values` (seeds,) and its replicates `r` (seeds, resamples).
+
+    Replicates of AP lie a little off the AP of the images as they are (a copy of an image ties with it), so their
+    deviations from their own mean are what counts.
+    """
+    means = r.mean(0)
+    draws = np.resize(means - means.mean(), DRAWS) + values.mean()
+    return _widened(draws, values, np.random.default_rng(0))
+
+
+def _widened(
+    draws: NDArray[np.float64], values: NDArray[np.float64], chance: np.random.Generator
+) -> tuple[float, float]:
+    """95 % interval of (DRAWS,) draws over images, widened by the spread of the seeds' `values` (seeds,)."""
+    k = len(values)
     if k > 1:
         # one draw from each of DRAWS equal parts: the tails of t are too heavy for free draws
         deviations = stats.t.ppf((np.arange(DRAWS) + 0.5) / DRAWS, k - 1)
-        draws += chance.permutation(deviations) * d.mean(1).std(ddof=1) / math.sqrt(k)
+        draws = draws + chance.permutation(deviations) * values.std(ddof=1) / math.sqrt(k)
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
@@ -94,16 +129,33 @@ def needed(d: NDArray[np.float64], distance: float) -> tuple[int | None, int | N
     Normal images and t-distributed seeds, their widths added as squares. Each is more than there is now. None where no
     number (or more than 1000 seeds) would do; from one seed the seeds' spread, and so their number, cannot be told.
     """
-    k, n = d.shape
-    values, weights = _distribution(d)
-    image_variance = float(weights @ values**2 - (weights @ values) ** 2)
+    weighted, weights = _distribution(d)
+    image_variance = float(weights @ weighted**2 - (weights @ weighted) ** 2)
+    noise = float(d.var(axis=0, ddof=1).mean()) if len(d) > 1 else 0.0
+    return _needed(d.mean(1), d.shape[1], image_variance, noise, distance)
+
+
+def needed_by_replicates(
+    values: NDArray[np.float64], r: NDArray[np.float64], n: int, distance: float
+) -> tuple[int | None, int | None]:
+    """The same from replicates: one image's variance is n times that of the replicates, as for a mean."""
+    off = r - r.mean(1, keepdims=True)
+    noise = n * float(off.var(axis=0, ddof=1).mean()) if len(r) > 1 else 0.0
+    return _needed(values, n, n * float(off.mean(0).var()), noise, distance)
+
+
+def _needed(
+    values: NDArray[np.float64], n: int, image_variance: float, noise: float, distance: float
+) -> tuple[int | None, int | None]:
+    """`values` (seeds,): the effect; variance of one image of the mean over the seeds; noise: of one image from seed
+    to seed, the part that more seeds average out."""
+    k = len(values)
     z = float(stats.norm.ppf((1 + LEVEL) / 2))
     if k == 1:
         return (max(n + 1, math.ceil(z**2 * image_variance / distance**2)) if distance > 0 else None), None
-    seed_variance = float(d.mean(1).var(ddof=1))
+    seed_variance = float(values.var(ddof=1))
     room = distance**2 - float(stats.t.ppf((1 + LEVEL) / 2, k - 1)) ** 2 * seed_variance / k
     images = max(n + 1, math.ceil(z**2 * image_variance / room)) if room > 0 else None
-    noise = float(d.var(axis=0, ddof=1).mean())  # of one image from seed to seed: the part that more seeds average out
     more = np.arange(k + 1, _MOST_SEEDS + 1)
     squares = stats.t.ppf((1 + LEVEL) / 2, more - 1) ** 2 * seed_variance / more
     squares += z**2 * (max(0.0, image_variance - noise / k) + noise / more) / n

@@ -5,20 +5,20 @@ A cell stands where a row's `printed` names a column, or its `unprinted` (ours a
 Its `job` and `metric` are the row's, else the column's; a row may give them as one text or by column, and both may
 contain {row} and {column}. `quoted: true` on either marks what other people measured, which no job fills. `instead`
 gives, by column, what ours is known to be where the printed number is not to be met; the table's protocol says why.
+`by_name: true` on a row or a column marks unprinted cells whose jobs run only when asked for by name: they fill their
+cells, but the jobs of the table, which experiment=tableN runs, do not include them.
 """
 
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from spprepro.errors import ConfigError, DataError
+from spprepro.errors import ConfigError
 from spprepro.paper.claims import Claim, Place, read_claims
 from spprepro.paper.reader import FLAG, LIST, MAP, TEXT, Keys, Reader
-from spprepro.records import Found
 
 CellId = tuple[str, str]
 """(row key, column key)"""
@@ -38,7 +38,8 @@ class Cell:
     """One number. `job` and `metric` say what fills it; `job` is None for a number the paper quotes.
 
     `printed` is None where the paper prints nothing. `instead` is what ours is known to be where that is another.
-    `gain` is the printed improvement over the row `gain_over` in the same column (positive = better).
+    `gain` is the printed improvement over the row `gain_over` in the same column (positive = better). `by_name`: its
+    job runs only when asked for by name.
     """
 
     row: str
@@ -50,6 +51,7 @@ class Cell:
     gain: float | None
     gain_over: str | None
     instead: float | None
+    by_name: bool
 
     @property
     def id(self) -> CellId:
@@ -90,38 +92,8 @@ class Table:
 
     @property
     def jobs(self) -> tuple[str, ...]:
-        """The jobs that fill this table, each once, in the order of the cells."""
-        return tuple(dict.fromkeys(cell.job for cell in self.cells.values() if cell.job))
-
-
-@dataclass(frozen=True)
-class Ours:
-    """What we measured for one cell: mean over the seeds, sample standard deviation (None for one seed), the
-    number `n` of test samples behind each seed's value (0: computed), and the records that it came from."""
-
-    mean: float
-    std: float | None
-    seeds: tuple[int, ...]
-    n: int
-    sources: tuple[Path, ...]
-
-
-def fill(table: Table, found: Sequence[Found], tier: str) -> dict[CellId, Ours | None]:
-    """Our number for every cell that is not quoted; None where no record has it.
-
-    Only records of `tier` with status "ok" count; smoke and partial records never do. Raises DataError where
-    the records of a cell do not measure the same thing: another unit than the table's, different test data.
-    """
-    usable = [item for item in found if item.record.tier == tier and item.record.status == "ok"]
-    faults: list[str] = []
-    ours = {
-        cell.id: _ours(cell, [item for item in usable if item.record.experiment == cell.job], faults)
-        for cell in table.cells.values()
-        if not cell.quoted
-    }
-    if faults:
-        raise DataError(list(dict.fromkeys(faults)))
-    return ours
+        """The jobs that fill this table, but for those that run by name only, each once, in the order of the cells."""
+        return tuple(dict.fromkeys(cell.job for cell in self.cells.values() if cell.job and not cell.by_name))
 
 
 def load(path: Path) -> Table:
@@ -172,48 +144,16 @@ def cells_of(tables: Iterable[Table]) -> dict[Place, Cell]:
     return {Place(table.number, *key): cell for table in tables for key, cell in table.cells.items()}
 
 
-def _ours(cell: Cell, found: Iterable[Found], faults: list[str]) -> Ours | None:
-    """The mean over those records that have the cell's metric."""
-    have = [item for item in found if cell.metric in item.record.metrics]
-    if not have or cell.metric is None:
-        return None
-    metrics = [item.record.metrics[cell.metric] for item in have]
-    for item, metric in zip(have, metrics, strict=True):
-        if metric.unit != cell.measure.unit:
-            faults.append(
-                f"{item.path}: metrics.{cell.metric} is in {metric.unit!r}, but the table's cell in "
-                f"{cell.measure.unit!r}; correct the unit in the experiments file or run the job again"
-            )
-        if test_data(item) != test_data(have[0]):
-            faults.append(
-                f"{item.path}: measured on other data than {have[0].path} (data.name, fingerprint, split or test "
-                "differ), so no mean can be taken; run the older job again or move its record away"
-            )
-    values = [metric.value for metric in metrics]
-    return Ours(
-        mean=statistics.fmean(values),
-        std=statistics.stdev(values) if len(values) > 1 else None,
-        seeds=tuple(item.record.seed for item in have),
-        n=metrics[0].n,
-        sources=tuple(item.path for item in have),
-    )
-
-
-def test_data(item: Found) -> tuple[Any, ...]:
-    """What two records must have in common for their numbers to be about the same test."""
-    return tuple(item.record.data.get(key) for key in ("name", "fingerprint", "split", "test"))
-
-
 _TABLE: Keys = {
     "table": (int,), "title": TEXT, "caption": TEXT, "editions": TEXT, "protocol": TEXT,
     "metrics": MAP, "columns": LIST, "rows": LIST,
 }  # fmt: skip
 _MEASURE: Keys = {"unit": TEXT, "digits": (int,), "better": TEXT}
 _HEAD: Keys = {"key": TEXT, "label": TEXT}
-_SOURCE: Keys = {"job": TEXT, "metric": TEXT, "quoted": FLAG}
+_SOURCE: Keys = {"job": TEXT, "metric": TEXT, "quoted": FLAG, "by_name": FLAG}
 _ROW: Keys = {
     "group": TEXT, "printed": MAP, "unprinted": LIST, "instead": MAP, "gain": MAP,
-    "job": (str, dict), "metric": (str, dict), "quoted": FLAG,
+    "job": (str, dict), "metric": (str, dict), "quoted": FLAG, "by_name": FLAG,
 }  # fmt: skip
 _GAIN: Keys = {"over": TEXT, "printed": MAP}
 _Raw = Mapping[str, Any]
@@ -272,13 +212,16 @@ def _row(reader: Reader, row: _Raw, columns: _Raw, rows: _Raw, measures: _Raw) -
     gains, over = _gains(reader, row, columns, rows)
     cells = {}
     for key in (key for key in columns if key in printed or key in unprinted):
+        by_name = row.get("by_name", False) or columns[key].get("by_name", False)
+        if by_name and key in printed:
+            reader.fault(f"{where}.printed.{key}", "by_name is for cells of ours alone; list it under unprinted")
         source = _source(reader, row, columns[key], measures)
         if source is not None:
             job, metric, measure = source
             gain = gains.get(key)
             cells[row["key"], key] = Cell(
                 row["key"], key, printed.get(key), measure, metric, job, gain,
-                over if gain is not None else None, instead.get(key),
+                over if gain is not None else None, instead.get(key), by_name,
             )  # fmt: skip
     return cells
 
@@ -323,18 +266,22 @@ def _source(reader: Reader, row: _Raw, column: _Raw, measures: _Raw) -> tuple[st
 def _check_claims(reader: Reader, table: Table, tables: Mapping[int, Table]) -> None:
     """Every cell that a claim names is there, one of each effect is ours, and no effect adds different units.
 
-    Only cells of `tables` are checked.
+    A claim speaks of cells that are filled by name in all its effects or in none: else it would wait for jobs that no
+    table runs. Only cells of `tables` are checked.
     """
     cells = cells_of(tables.values())
     for claim in table.claims:
         where = f"claims.{claim.key}.effects"
+        whole = [[cells[p] for _, p in e.terms] for e in claim.effects if all(p in cells for _, p in e.terms)]
+        if len({any(cell.by_name for cell in effect) for effect in whole}) > 1:
+            reader.fault(where, "some have cells that are filled by name only and some have none; make two claims")
         for effect in claim.effects:
-            places = [place for _, place in effect.terms if place.table in tables]
-            for place in places:
+            known = [place for _, place in effect.terms if place.table in tables]
+            for place in known:
                 if place not in cells:
                     reader.fault(where, f"{effect.text!r}: table {place.table} has no cell {place.row}.{place.column}")
-            if places and all(place in cells and cells[place].quoted for place in places):
+            if known and all(place in cells and cells[place].quoted for place in known):
                 reader.fault(where, f"{effect.text!r}: all quoted, so nothing of ours could judge it")
-            units = {cells[place].measure.unit for place in places if place in cells}
+            units = {cells[place].measure.unit for place in known if place in cells}
             if len(units) > 1:
                 reader.fault(where, f"{effect.text!r} adds numbers in {' and '.join(map(repr, sorted(units)))}")

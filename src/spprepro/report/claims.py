@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from spprepro.paper.claims import VERDICTS, Claim, Effect
 from spprepro.paper.judging import JudgedClaim, JudgedEffect
 from spprepro.paper.statistics import Result
-from spprepro.report.sheets import CLAIMS_LEGEND, Sheet, count
+from spprepro.report.sheets import CLAIMS_LEGEND, Sheet, count, md
 
 _CSV_COLUMNS = (
     *("table", "tier", "scale", "claim", "statement", "source", "claim_verdict", "effect", "meaning", "condition"),
@@ -49,11 +49,11 @@ class ShownEffect:
 def shown(sheet: Sheet, judged: JudgedEffect, claim: Claim) -> ShownEffect:
     """The only place where an effect's numbers become text: as many digits as its cells have."""
     digits = max(sheet.all_cells[place].measure.digits for _, place in judged.effect.terms)
-    result = judged.result
+    result, sign = judged.result, "+" if len(judged.effect.terms) > 1 else ""  # of a difference, not of a speed-up
 
     def text(number: float) -> str:
-        rounded = f"{number:+.{digits}f}"
-        return rounded[1:] if float(rounded) == 0 else rounded
+        rounded = f"{number:{sign}.{digits}f}"
+        return rounded[1:] if float(rounded) == 0 and rounded[0] in "+-" else rounded
 
     note = ""
     if judged.printed is not None and not judged.printed_holds:
@@ -94,9 +94,9 @@ def markdown(sheet: Sheet) -> list[str]:
         return []
     blocks = ["## Claims", f"{count(sheet.claims)}."]
     for claim in sheet.claims:
-        head = f"**{claim.verdict}**: {_md(claim.claim.statement)} ({_md(_about(claim))})"
+        head = f"**{claim.verdict}**: {md(claim.claim.statement)} ({md(_about(claim))})"
         rows = [_HEADS, tuple("---" for _ in _HEADS)]
-        rows += [tuple(_md(text) for text in shown(sheet, judged, claim.claim).cells) for judged in claim.effects]
+        rows += [tuple(md(text) for text in shown(sheet, judged, claim.claim).cells) for judged in claim.effects]
         blocks += [head, "\n".join(f"| {' | '.join(row)} |" for row in rows)]
     return [*blocks, CLAIMS_LEGEND]
 
@@ -108,7 +108,7 @@ def compact(sheets: Iterable[Sheet], where: PurePosixPath) -> str:
         table = f"[Table {sheet.table.number}]({where / sheet.table.name}.md)"
         for claim in sheet.claims:
             if any(judged.result for judged in claim.effects):
-                found.append(f"- **{claim.verdict}** ({table}): {_md(claim.claim.statement)} ({_tally(claim)})")
+                found.append(f"- **{claim.verdict}** ({table}): {md(claim.claim.statement)} ({_tally(claim)})")
     return "\n".join(found)
 
 
@@ -178,7 +178,7 @@ def _name(sheet: Sheet, effect: Effect) -> str:
     for (sign, _), part in zip(effect.terms, parts, strict=True):
         own = ", ".join(part[i] for i in range(4) if differ[i] and part[i])
         text += (" − " if sign < 0 else " + " if text else "") + own
-    return f"{', '.join(shared)}: {text.strip()}" if shared else text.strip()
+    return ": ".join(part for part in (", ".join(shared), text.strip()) if part)
 
 
 def _measured_on(result: Result | None) -> str:
@@ -215,7 +215,3 @@ def _tally(claim: JudgedClaim) -> str:
 def _about(claim: JudgedClaim) -> str:
     """Where the paper says it, what each effect must be, and how many are."""
     return f"{claim.claim.source}; {claim.claim.condition}; {_tally(claim)}"
-
-
-def _md(text: str) -> str:
-    return text.replace("|", "\\|").replace("*", "\\*")

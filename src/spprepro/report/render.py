@@ -10,8 +10,8 @@ from string import Template
 from spprepro.files import write_text
 from spprepro.paper.tables import Head
 from spprepro.records import Found, Record
-from spprepro.report import claims
-from spprepro.report.sheets import CLAIMS_LEGEND, LEGEND, Sheet, Shown, collect, count, warning
+from spprepro.report import claims, wide
+from spprepro.report.sheets import CLAIMS_LEGEND, DASH, LEGEND, Sheet, Shown, collect, count, md, warning
 
 _CSV_COLUMNS = (
     *("table", "tier", "scale", "group", "row", "column", "metric", "unit", "job", "state"),
@@ -52,7 +52,7 @@ def readme_block(results_dir: Path) -> str:
         for sheet in (sheet for sheet in sheets if sheet.used):
             table = sheet.table
             name = f"[Table {table.number}]({where}/tables/{table.name}.md)"
-            parts.append(f"**{name}. {_md(table.title)}**: {sheet.summary}. {_md(table.caption)}")
+            parts.append(f"**{name}. {md(table.title)}**: {sheet.summary}. {md(table.caption)}")
             run = [cell for cell in sheet.cells.values() if cell.state == "run"]
             if all(cell.computed for cell in run):  # the same at every tier: the table itself need not stand here
                 printed = [cell for cell in run if cell.paper]
@@ -63,19 +63,15 @@ def readme_block(results_dir: Path) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _md(text: str) -> str:
-    return text.replace("|", "\\|").replace("*", "\\*")
-
-
 def _markdown(sheet: Sheet, tier_dir: Path) -> str:
     table = sheet.table
     lines = [
-        f"# Table {table.number}. {_md(table.title)}" + ("" if sheet.tier == "paper" else f" [{sheet.tier}]"),
+        f"# Table {table.number}. {md(table.title)}" + ("" if sheet.tier == "paper" else f" [{sheet.tier}]"),
         f"**{warning(sheet.tier)}**" if warning(sheet.tier) else "",
-        f"{_md(table.caption)} {sheet.summary}.",
+        f"{md(table.caption)} {sheet.summary}.",
         *_markdown_table(sheet, only_run=False),
         LEGEND,
-        f"{_md(table.protocol)} {_md(table.editions)}",
+        f"{md(table.protocol)} {md(table.editions)}",
         *claims.markdown(sheet),
         "\n".join(_source_line(item, tier_dir) for item in sheet.used),
         _FILES,
@@ -86,32 +82,41 @@ def _markdown(sheet: Sheet, tier_dir: Path) -> str:
 def _source_line(item: Found, tier_dir: Path) -> str:
     name = f"{item.record.experiment}, seed {item.record.seed}"
     facts = "; ".join(f"{key} {text}" for key, text in _facts(item.record).items() if text)
-    return f"- [{name}](../{item.path.relative_to(tier_dir).as_posix()}): {_md(facts)}"
+    return f"- [{name}](../{item.path.relative_to(tier_dir).as_posix()}): {md(facts)}"
 
 
 def _markdown_table(sheet: Sheet, only_run: bool) -> list[str]:
     """The table in one string (and where rows or columns are left out, a second one that says so)."""
     run = {key for key, cell in sheet.cells.items() if cell.state == "run"}
-    columns = [c for c in sheet.table.columns if not only_run or any(c.key == column for _, column in run)]
-    rows = [r for r in sheet.table.rows if not only_run or any(r.key == row for row, _ in run)]
+    columns = [c for c in sheet.columns if not only_run or any(c.key == column for _, column in run)]
+    rows = [r for r in sheet.rows if not only_run or any(r.key == row for row, _ in run)]
+    left_out = len(sheet.cells) - sum((r.key, c.key) in sheet.cells for r in rows for c in columns)
+    note = [f"Left out: {left_out} cells, not run or quoted."] if left_out else []
+    if len(columns) > wide.MANY:
+        head, *lines = wide.markdown(sheet, rows, columns)
+        bars = [_bar(head), _bar(["---"] + ["---:"] * len(columns)), *map(_bar, lines)]
+        return ["\n".join(bars), *note]
+    return ["\n".join(_markdown_lines(sheet, rows, columns)), *note]
+
+
+def _markdown_lines(sheet: Sheet, rows: Sequence[Head], columns: Sequence[Head]) -> list[str]:
     head = [""]
     for column in columns:
-        head += [f"{_md(column.label)}: paper", f"ours (tier={sheet.tier})", "difference"]
+        head += [f"{md(column.label)}: paper", f"ours (tier={sheet.tier})", "difference"]
     lines = [_bar(head), _bar(["---"] + ["---:"] * (len(head) - 1))]
     group = ""
     for row in rows:
         if row.group != group:
             group = row.group
-            lines.append(_bar([f"**{_md(group)}**"] + [""] * (len(head) - 1)))
+            lines.append(_bar([f"**{md(group)}**"] + [""] * (len(head) - 1)))
         cells = [sheet.cells.get((row.key, column.key)) for column in columns]
-        lines.append(_bar([_md(row.label), *(text for cell in cells for text in _markdown_cell(cell))]))
-    left_out = len(sheet.cells) - sum((r.key, c.key) in sheet.cells for r in rows for c in columns)
-    return ["\n".join(lines)] + ([f"Left out: {left_out} cells, not run or quoted."] if left_out else [])
+        lines.append(_bar([md(row.label), *(text for cell in cells for text in _markdown_cell(cell))]))
+    return lines
 
 
 def _markdown_cell(cell: Shown | None) -> tuple[str, str, str]:
     if cell is None:
-        return "-", "", ""
+        return DASH, "", ""
     paper = f"{cell.paper_text} {cell.paper_gain_text}".strip()
     if cell.state != "run":
         return paper, cell.state, ""
@@ -129,8 +134,8 @@ def _csv(sheet: Sheet) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_CSV_COLUMNS)
-    for key, cell in sheet.table.cells.items():
-        shown = sheet.cells[key]
+    for key, shown in sheet.cells.items():
+        cell = sheet.table.cells[key]
         where = (sheet.table.number, sheet.tier, scale, groups[cell.row], cell.row, cell.column)
         what = (cell.metric, cell.measure.unit, cell.job, shown.state, shown.paper, shown.paper_gain)
         writer.writerow([*where, *what, shown.ours, shown.std, shown.ours_gain, shown.seeds, shown.difference])
@@ -173,34 +178,41 @@ def _page(tier: str, sheets: Sequence[Sheet], found: Sequence[Found], tier_dir: 
 def _html_sheet(sheet: Sheet) -> str:
     table, note = sheet.table, escape(warning(sheet.tier))
     badge = f' <b class="badge" title="{note}">{sheet.tier}</b>' if note else ""
-    heads = "".join(f'<th scope="colgroup" colspan="3">{escape(c.label)}</th>' for c in table.columns)
-    subheads = f'<th scope="col">paper</th><th scope="col">ours{badge}</th><th scope="col">difference</th>'
-    body, group = [], ""
-    for row in table.rows:
-        if row.group != group:
-            group = row.group
-            band = f'<td colspan="{3 * len(table.columns)}"></td>'
-            body.append(f'<tr class="group"><th scope="rowgroup">{escape(group)}</th>{band}</tr>')
-        body.append(_html_row(sheet, row))
+    body = wide.html(sheet, badge) if len(sheet.columns) > wide.MANY else _html_table(sheet, badge)
     return (
         f'<section id="{table.name}" class="{"order-only" if note else "paper-scale"}">\n'
         f"<h2>Table {table.number}. {escape(table.title)}</h2>\n"
         f'<p>{escape(table.caption)}</p>\n<p class="note">{sheet.summary}</p>\n'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Table {table.number}"><table>\n'
-        f'<thead><tr><td rowspan="2"></td>{heads}</tr>\n<tr>{subheads * len(table.columns)}</tr></thead>\n'
-        f"<tbody>\n{chr(10).join(body)}\n</tbody></table></div>\n"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Table {table.number}">{body}</div>\n'
         f'<p class="note">{escape(table.protocol)} {escape(table.editions)}</p>\n{claims.html(sheet)}</section>'
     )
 
 
+def _html_table(sheet: Sheet, badge: str) -> str:
+    columns = sheet.columns
+    heads = "".join(f'<th scope="colgroup" colspan="3">{escape(c.label)}</th>' for c in columns)
+    subheads = f'<th scope="col">paper</th><th scope="col">ours{badge}</th><th scope="col">difference</th>'
+    body, group = [], ""
+    for row in sheet.rows:
+        if row.group != group:
+            group = row.group
+            band = f'<td colspan="{3 * len(columns)}"></td>'
+            body.append(f'<tr class="group"><th scope="rowgroup">{escape(group)}</th>{band}</tr>')
+        body.append(_html_row(sheet, row))
+    return (
+        f'<table>\n<thead><tr><td rowspan="2"></td>{heads}</tr>\n<tr>{subheads * len(columns)}</tr></thead>\n'
+        f"<tbody>\n{chr(10).join(body)}\n</tbody></table>"
+    )
+
+
 def _html_row(sheet: Sheet, row: Head) -> str:
-    cells = "".join(_html_cell(sheet.cells.get((row.key, column.key))) for column in sheet.table.columns)
+    cells = "".join(_html_cell(sheet.cells.get((row.key, column.key))) for column in sheet.columns)
     return f'<tr><th scope="row">{escape(row.label)}</th>{cells}</tr>'
 
 
 def _html_cell(cell: Shown | None) -> str:
     if cell is None:
-        return '<td class="first none" colspan="3">-</td>'
+        return f'<td class="first none" colspan="3">{DASH}</td>'
     kind = "quoted" if cell.state == "quoted" else "paper"
     paper = f'<td class="first {kind}">{cell.paper_text}<small>{cell.paper_gain_text}</small></td>'
     if cell.state != "run":

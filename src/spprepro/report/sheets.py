@@ -12,22 +12,25 @@ from pathlib import Path
 from spprepro import folders, records
 from spprepro.errors import DataError
 from spprepro.paper.claims import VERDICTS, Place
+from spprepro.paper.filling import Ours, fill
 from spprepro.paper.judging import JudgedClaim, judge
-from spprepro.paper.tables import Cell, CellId, Ours, Table, cells_of, fill, load_all
+from spprepro.paper.tables import Cell, CellId, Head, Table, cells_of, load_all
 from spprepro.records import Found
 
 _SCALES = {
     "mini": "generated classes, narrower networks",
     "small": "a small set of real photos, narrower networks",
 }
+DASH = "—"
 LEGEND = (
     "ours: mean over seeds ± sample standard deviation; in brackets the gain over the row that the paper "
     "compares with; difference: ours - paper (known: the note under the table says why); not run: no finished record; "
-    "quoted: measured by others; computed: follows from the layers, without data; -: not printed."
+    "quoted: no job measures it; computed: follows from the layers, without data; —: not printed."
 )
 CLAIMS_LEGEND = (
     "An effect is in the unit of its table; the paper's is that of its printed numbers, and as claimed unless it says "
-    "not. The 95 % interval is a paired bootstrap over the test images, widened by "
+    "not. The 95 % interval is a paired bootstrap over the test images (of AP and times: over the 1,000 resamples that "
+    "all records share), widened by "
     "the spread of the seeds where there are several (with one seed it covers the test images alone). confirmed: "
     "the whole interval is as claimed; contradicted: none of it is; undecided: part of it is; not run: a record is "
     "missing. p: McNemar's two-sided mid-p, beside the interval, which gives the verdict. What "
@@ -52,7 +55,7 @@ class Shown:
 
     @property
     def paper_text(self) -> str:
-        return self.paper or "-"
+        return self.paper or DASH
 
     @property
     def paper_gain_text(self) -> str:
@@ -78,6 +81,7 @@ class Shown:
 class Sheet:
     """A table of the paper with our numbers at one tier; `used` are the records that fill it.
 
+    `cells`, `columns`, `rows` and `claims` are without those that are filled by name only, where no record does.
     `all_cells` are those of every table, for claims that speak of another, and `labels` say how to call each: table,
     group, column and row.
     """
@@ -91,11 +95,22 @@ class Sheet:
     labels: Mapping[Place, tuple[str, str, str, str]]
 
     @property
+    def columns(self) -> list[Head]:
+        shown = {column for _, column in self.cells}
+        return [column for column in self.table.columns if column.key in shown]
+
+    @property
+    def rows(self) -> list[Head]:
+        shown = {row for row, _ in self.cells}
+        return [row for row in self.table.rows if row.key in shown]
+
+    @property
     def summary(self) -> str:
         """How many of the cells that a job can fill are filled."""
         states = [cell.state for cell in self.cells.values()]
-        text = f"{states.count('run')} of {len(states) - states.count('quoted')} cells filled"
-        return text + (f", {states.count('quoted')} quoted" if "quoted" in states else "")
+        quoted, ours = states.count("quoted"), len(states) - states.count("quoted")
+        parts = [f"{states.count('run')} of {ours} cells filled"] if ours else []
+        return ", ".join(parts + ([f"{quoted} quoted"] if quoted else []))
 
 
 def count(claims: Iterable[JudgedClaim]) -> str:
@@ -110,11 +125,14 @@ def collect(
 ) -> list[tuple[str, list[Found], list[Sheet]]]:
     """(tier, its records, its sheets) for each tier that can be reported; the tables are all, or those in `numbers`.
 
-    Smoke records are left out. Raises DataError where there is nothing to report, or a record is damaged.
+    Smoke records are left out. Raises DataError where there is nothing to report (and of `numbers` any table has
+    cells for records to fill), or a record is damaged.
     """
     wanted = [tier for tier in records.TIERS if tier != "smoke" and (tiers is None or tier in tiers)]
     tables = load_all(folders.experiments())
     found = {tier: records.find(results_dir, tier) for tier in wanted}
+    if numbers is not None and not any(table.jobs for table in tables if table.number in numbers):
+        return [(tier, have, _sheets(tables, have, tier, numbers)) for tier, have in found.items()]
     empty = [tier for tier in tiers or () if not found.get(tier)]
     if empty or not any(found.values()):
         of = f" of tier {', '.join(empty)} that can be reported" if empty else ""
@@ -123,13 +141,18 @@ def collect(
     return [(tier, have, _sheets(tables, have, tier, numbers)) for tier, have in found.items() if have]
 
 
+def md(text: str) -> str:
+    """`text` in a cell of a Markdown table, as it is."""
+    return text.replace("|", "\\|").replace("*", "\\*")
+
+
 def warning(tier: str) -> str:
     """What a reader must know before comparing; "" at the paper's scale."""
     if tier == "paper":
         return ""
     return (
         f"Not the paper's scale (tier={tier}: {_SCALES[tier]}): "
-        "our errors are comparable with the paper's only in order, not in level."
+        "our numbers are comparable with the paper's only in order, not in level."
     )
 
 
@@ -142,9 +165,23 @@ def _sheets(tables: list[Table], found: list[Found], tier: str, numbers: Sequenc
         ours = fill(table, found, tier)
         sources = {path for filled in ours.values() if filled for path in filled.sources}
         used = [item for item in found if item.path in sources]
-        shown = {key: _shown(cell, ours) for key, cell in table.cells.items()}
-        sheets.append(Sheet(table, tier, shown, used, claims[table.number], cells, labels))
+        shown = {
+            key: _shown(cell, ours)
+            for key, cell in table.cells.items()
+            if ours.get(key) is not None or not cell.by_name
+        }
+        told = [
+            claim
+            for claim in claims[table.number]
+            if any(e.result for e in claim.effects) or not _by_name(claim, cells)
+        ]
+        sheets.append(Sheet(table, tier, shown, used, told, cells, labels))
     return sheets
+
+
+def _by_name(claim: JudgedClaim, cells: Mapping[Place, Cell]) -> bool:
+    """Whether it is about cells that are filled by name only."""
+    return any(cells[place].by_name for _, place in claim.claim.effects[0].terms)
 
 
 def _labels(tables: list[Table]) -> dict[Place, tuple[str, str, str, str]]:

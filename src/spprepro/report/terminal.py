@@ -4,8 +4,9 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from spprepro.paper.tables import Head
 from spprepro.report.claims import lines
-from spprepro.report.sheets import Sheet, Shown, collect, count, warning
+from spprepro.report.sheets import DASH, Sheet, Shown, collect, count, warning
 
 WIDTH = 120
 
@@ -25,23 +26,36 @@ def terminal(results_dir: Path, tier: str, numbers: Sequence[int]) -> str:
 
 
 def _table(sheet: Sheet) -> str:
-    for differences in (True, False):
-        text = _rows(sheet, differences)
-        if max(map(len, text)) <= WIDTH:
-            break
+    tried = (_rows(sheet, sheet.columns, differences) for differences in (True, False))
+    text = next((text for text in tried if _fits(text)), None) or _blocks(sheet)
     head = f"Table {sheet.table.number}. {sheet.table.title} [tier={sheet.tier}]: {sheet.summary}"
     seeds = sorted({int(cell.seeds) for cell in sheet.cells.values() if cell.seeds and not cell.computed})
     note = f"seeds a cell: {' to '.join(str(n) for n in dict.fromkeys((seeds[0], seeds[-1])))}" if seeds else ""
     return "\n".join([head, *text, *([note] if note else [])])
 
 
-def _rows(sheet: Sheet, differences: bool) -> list[str]:
-    """The table's lines, columns aligned."""
-    columns = sheet.table.columns
+def _fits(text: Sequence[str]) -> bool:
+    return max(map(len, text)) <= WIDTH
+
+
+def _blocks(sheet: Sheet) -> list[str]:
+    """The table below itself, with as many of its columns at a time as fit."""
+    columns = sheet.columns
+    for size in range(len(columns), 0, -1):
+        blocks = [_rows(sheet, columns[i : i + size], False) for i in range(0, len(columns), size)]
+        if all(map(_fits, blocks)) or size == 1:
+            break
+    return [line for block in blocks for line in (*block, "")][:-1]
+
+
+def _rows(sheet: Sheet, columns: Sequence[Head], differences: bool) -> list[str]:
+    """The lines of these columns of the table, aligned."""
     grid: list[tuple[str, list[str]]] = []
     heads = ["paper", "ours", "diff."] if differences else ["paper", "ours"]
     group = ""
-    for row in sheet.table.rows:
+    for row in sheet.rows:
+        if not any((row.key, column.key) in sheet.cells for column in columns):  # of other blocks
+            continue
         if row.group != group:
             group = row.group
             grid.append((group, []))
@@ -64,7 +78,7 @@ def _rows(sheet: Sheet, differences: bool) -> list[str]:
 
 def _cell(cell: Shown | None) -> tuple[str, str, str]:
     if cell is None:
-        return "-", "", ""
+        return DASH, "", ""
     if cell.state != "run":
         return cell.paper_text, cell.state, ""
     return cell.paper_text, cell.ours_text, cell.difference
