@@ -1,6 +1,7 @@
 """The speed measurements: both run through the command line and leave their record; both sides do the same work."""
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from omegaconf import OmegaConf
 from torch.utils.data import DataLoader
 
+from spprepro.bench import svm
 from spprepro.bench.input_pipeline import resampled
 from spprepro.bench.result import Measurement, Side, finish
 from spprepro.bench.train_loop import BareSteps, bare_steps
@@ -22,6 +24,7 @@ from spprepro.classify.views import score
 from spprepro.config import Config, check
 from spprepro.data.loader import whole
 from spprepro.data.prepare import prepare
+from spprepro.errors import ConfigError
 from spprepro.folders import conf
 from spprepro.training.lightning import fitting
 
@@ -44,6 +47,7 @@ def smoke(*overrides: str) -> Config:
         ("train_loop", "steps", "ms/step", "<= 1.05"),
         ("views", "images", "images/s", ">= 5.0"),
         ("window_pooling", "windows", "windows/s", ">= 5.0"),
+        ("svm", "svms", "SVMs/s", ">= 5.0"),
     ],
 )
 def test_command_leaves_a_whole_record(
@@ -131,3 +135,30 @@ def test_both_sides_of_the_views_see_the_same_96_crops(backbone: str) -> None:
         maps = score(module.network, module.prepare_test, images, module.viewing)["multiview"]
         crops = crop_scores(module, images, corners)
     torch.testing.assert_close(maps, crops, rtol=0.05, atol=0.01)  # the padding at the crops' borders differs
+
+
+def test_rows_of_the_svms_are_as_mining_leaves_them() -> None:
+    x, labels = svm.draw(np.random.default_rng(0), shrink=10)
+    assert x.dtype == np.float32 and x.shape == (600, 409) and (x >= 0).all()
+    assert np.linalg.norm(x, axis=1).mean() == pytest.approx(20, rel=1e-5)
+    assert 0.15 < (x != 0).mean() < 0.25
+    np.testing.assert_array_equal((labels > 0).sum(0), 7)
+    np.testing.assert_array_equal((labels < 0).sum(0), 192)
+    assert (labels > 0).sum(1).max() == 1 and (labels < 0).sum(1).max() > 5  # negatives are shared
+    assert ((labels > 0).any(1) & (labels < 0).any(1)).any()  # also those that are another class's positives
+
+
+def test_both_sides_of_the_svms_minimise_the_same() -> None:
+    x, labels = svm.draw(np.random.default_rng(0), shrink=20)
+    least = svm.optimum(x, labels)
+    for found in (svm.ours(x, labels), svm.peer(x, labels, 1e-6)):
+        np.testing.assert_allclose(svm.objectives(x, labels, found), least, rtol=1e-3)
+    assert svm.loosest(x, labels, 1.5 * least) > svm.loosest(x, labels, (1 + 1e-4) * least)
+    with pytest.raises(RuntimeError, match="misses the objective"):
+        svm.loosest(x, labels, 0.9 * least)
+
+
+def test_svms_need_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(ConfigError, match=r"pip install 'spprepro\[dev\]'"):
+        svm.measure(smoke())
