@@ -5,9 +5,7 @@ once, so that neither a typo in an experiment file nor a stray `+key` gets past 
 """
 
 import dataclasses
-import difflib
 import re
-import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from spprepro.errors import ConfigError
 from spprepro.nets import trunks
 from spprepro.nets.geometry import map_side
 from spprepro.nets.trunks import Backbone
+from spprepro.schema import build
 
 Task = Literal["run", "plan", "validate", "report", "prepare", "sheet", "bench", "detect", "reeval"]
 Tier = Literal["smoke", "mini", "small", "paper"]
@@ -40,6 +39,7 @@ class Init:
 
     method: Literal["gaussian", "he"] = "gaussian"
     std: float = 0.01
+    draw: int = 0  # another number, another independent draw of the same seed (Table 12)
 
 
 @dataclass(frozen=True)
@@ -184,73 +184,12 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def check(raw: Mapping[str, Any]) -> Config:
     """The composed configuration as a `Config`; raises ConfigError with every fault."""
     faults: list[str] = []
-    config = _build(Config, raw, "", faults)
+    config = build(Config, raw, "", faults)
     if isinstance(config, Config) and not faults:
         faults.extend(_cross_faults(config))
     if faults:
         raise ConfigError(faults)
     return typing.cast(Config, config)
-
-
-def _build(kind: Any, value: Any, key: str, faults: list[str]) -> Any:
-    """`value` as `kind`, a dataclass or a plain annotation; faults are added, never raised."""
-    if dataclasses.is_dataclass(kind):
-        return _build_dataclass(typing.cast(type, kind), value, key, faults)
-    origin, parts = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in parts:
-            return None
-        if all(map(dataclasses.is_dataclass, parts)) and isinstance(value, Mapping):  # told apart by their method
-            kinds = {part.method: part for part in parts}
-            if value.get("method") in kinds:
-                return _build(kinds[value["method"]], value, key, faults)
-            faults.append(f"{key}.method: {value.get('method')!r} is not allowed; choose one of {', '.join(kinds)}")
-            return value
-        return _build(next(part for part in parts if part is not type(None)), value, key, faults)
-    if origin is Literal:
-        if value not in parts or isinstance(value, bool):
-            faults.append(f"{key}: {value!r} is not allowed; choose one of {', '.join(map(str, parts))}")
-        return value
-    if origin is list and isinstance(value, list):
-        return [_build(parts[0], item, f"{key}[{i}]", faults) for i, item in enumerate(value)]
-    if origin is dict and isinstance(value, Mapping):
-        return {name: _build(parts[1], item, f"{key}.{name}", faults) for name, item in value.items()}
-    wanted = origin or kind
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if (wanted is int and isinstance(value, bool)) or not isinstance(value, wanted):
-        names = {
-            int: "a whole number",
-            float: "a number",
-            str: "a text",
-            bool: "true or false",
-            list: "a list",
-        }
-        shown = "nothing" if value is None else repr(value)
-        faults.append(f"{key}: {shown} is not {names.get(wanted, 'a group of keys')}; set it, e.g. {key}=...")
-    return value
-
-
-def _build_dataclass(kind: type, value: Any, key: str, faults: list[str]) -> Any:
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    hints = typing.get_type_hints(kind)
-    if not isinstance(value, Mapping):
-        faults.append(f"{key}: {value!r} is not a group of keys; it holds {', '.join(fields)}")
-        return value
-    prefix = f"{key}." if key else ""
-    before = len(faults)
-    for name in value:
-        if name not in fields:
-            near = difflib.get_close_matches(str(name), list(fields), n=1)
-            hint = f"did you mean {prefix}{near[0]}?" if near else f"allowed here: {', '.join(fields)}"
-            faults.append(f"{prefix}{name}: no such key; {hint}")
-    built = {}
-    for name, f in fields.items():
-        if name in value:
-            built[name] = _build(hints[name], value[name], f"{prefix}{name}", faults)
-        elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-            faults.append(f"{prefix}{name}: missing; set it, e.g. {prefix}{name}=...")
-    return kind(**built) if len(faults) == before else None
 
 
 def _cross_faults(c: Config) -> Iterator[str]:
@@ -283,6 +222,8 @@ def _cross_faults(c: Config) -> Iterator[str]:
         yield f"training.batch: {t.batch} is no multiple of trainer.devices x trainer.num_nodes: {devices}"
     yield from _network_faults(c)
     yield from _test_faults(c)
+    if c.task == "detect" and not (c.image and len(c.models) == 1):
+        yield f"image: {c.image}, models: {c.models}; task=detect needs both, a picture and the job of a detector"
     if c.detects:
         yield from _detection_faults(c)
     if c.task == "bench" and c.bench is None:
@@ -321,7 +262,7 @@ def _test_faults(c: Config) -> Iterator[str]:
     scales = c.views.scales
     if c.multiscale and (min(scales, default=0) < c.data.crop or len(set(scales)) != len(scales)):
         yield f"views.scales: {scales} must be different sides, none under data.crop={c.data.crop}"
-    if (c.kind == "test" or c.detects) < bool(c.models) or (c.kind == "test" and not c.models):
+    if (c.kind == "test" or c.detects or c.task == "detect") < bool(c.models) or (c.kind == "test" and not c.models):
         yield f"models: {c.models} with kind={c.kind}; kind=test averages one or more trained jobs; training needs none"
     for model in c.models:
         test = model.partition(":")[2]

@@ -7,26 +7,31 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
+from PIL import Image
 
 from spprepro import folders, outcomes, records, runfolder
 from spprepro.composing import needs, ordered
 from spprepro.config import Config, check
+from spprepro.data.decode import decode
 from spprepro.data.prepare import prepare_voc
 from spprepro.data.voc import CLASSES, Split, read_split
 from spprepro.detect import detector as detectors
 from spprepro.detect.detector import Detector
-from spprepro.detect.evaluate import evaluate
+from spprepro.detect.drawing import draw
+from spprepro.detect.evaluate import evaluate, reevaluate
 from spprepro.detect.features import SppFeatures
 from spprepro.detect.learning import inference, learn
+from spprepro.detect.monitor import ABOVE, show
 from spprepro.detect.proposal_files import read_mat
 from spprepro.detect.proposals import propose
 from spprepro.detect.rcnn import CropNet, RcnnFeatures
 from spprepro.detect.sources import Source, fingerprint, usable
 from spprepro.detect.testing import test
 from spprepro.detect.trunk import Head, Trunk, trunk_of, trunk_of_torchvision
-from spprepro.detection import MatFiles
+from spprepro.detection import MatFiles, SelectiveSearch
 from spprepro.errors import DataError
 from spprepro.nets.geometry import head_inputs
 from spprepro.nets.network import Network
@@ -84,6 +89,7 @@ def _tested(config: Config, found: list[Detector], split: Split, rows: Any, fold
         detections = test(config, found, source, rows, folder)
     metrics, replicates = evaluate(folder, split, detections)
     outcomes.write(folder, {}, replicates)
+    show(folder, split, detections[list(detections)[-1]], source.picture)
     data = {
         "name": "mini" if config.voc.root is None else "voc07",
         "fingerprint": fingerprint(split),
@@ -100,11 +106,44 @@ def times_job(config: Config, folder: Path) -> Outcome:
 
 
 def detect_picture(config: Config) -> Path:
-    raise NotImplementedError
+    """What the detector of the job models=[NAME] sees in the picture config.image, drawn on it; returns the drawing."""
+    path = Path(str(config.image))
+    if not path.is_file():
+        raise DataError(f"image: {path} is not a file; name a picture, e.g. image=street.jpg")
+    job = ordered(config.models)[-1]
+    found = load(job, runfolder.path_of(job))
+    picture = decode(path)
+    with bars() as tell:
+        settings = SelectiveSearch() if isinstance(job.proposals, MatFiles) else job.proposals
+        cache = folders.cache_home() / "proposals"
+        boxes = propose([(path.name, path)], settings, cache, progress=partial(tell, "proposals"))[path.name]
+    with inference(job):
+        (row,) = found.rows[-1:]
+        classes = found.find(picture, boxes.astype(np.float64), [row])[row]
+    labels = np.repeat(np.arange(len(classes)), [len(scores) for _, scores in classes])
+    places, scores = (np.concatenate([each[k] for each in classes]) for k in (0, 1))
+    shown = [k for k in np.argsort(-scores) if scores[k] >= ABOVE]
+    for k in shown:
+        x1, y1, x2, y2 = places[k]
+        print(f"{found.classes[labels[k]]} {scores[k]:.2f} at x {x1:.0f} to {x2:.0f}, y {y1:.0f} to {y2:.0f}")
+    if not shown:
+        print(f"nothing scores over {ABOVE} among {len(boxes)} windows")
+    drawing = draw(picture, places[shown], labels[shown], scores[shown], found.classes)
+    out = Path(config.results_dir) / config.tier / "detections" / f"{path.stem}_{job.name}.png"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(drawing.transpose(1, 2, 0)).save(out)
+    return out
 
 
 def evaluate_again(config: Config) -> None:
-    raise NotImplementedError
+    """The metrics of a job from its results files, beside those of its record."""
+    folder = runfolder.path_of(config)
+    metrics = reevaluate(folder, read_voc(config, "test"), list(config.detection.rows))
+    path = folder / records.NAME
+    kept = records.read(path).metrics if path.exists() else {}
+    for key, metric in metrics.items():
+        before = f", {kept[key].value:.2f} in the record" if key in kept else ""
+        print(f"{key}: {metric.value:.2f} {metric.unit} of {metric.n} images{before}")
 
 
 def read_voc(config: Config, name: str) -> Split:

@@ -16,6 +16,8 @@ from spprepro.nets.trunks import Backbone
 from spprepro.runfolder import path_of
 
 ILSVRC = {"train": 1_281_167, "val": 50_000, "test": 100_000, "classes": 1000}
+VOC2007 = {"trainval": 5011, "test": 4952}
+WINDOWS = 2000  # of an image, about
 RATE = {"cpu": 100e9, "gpu": 10e12}  # floating-point operations a second where nothing has been measured yet
 
 
@@ -72,6 +74,8 @@ def operations(config: Config, jobs: Mapping[str, Config], amount: Mapping[str, 
     """(training, testing) operations of a job of any kind; `jobs`: those that it needs, by name."""
     if config.kind == "layers":
         return 0.0, 0.0
+    if config.detects:
+        return detection_operations(config, [jobs[name] for name in config.models])
     images, classes = amount["test" if config.data.split == "test" else "val"], amount["classes"]
     if config.kind == "train":
         backbone = config.backbone.scaled(config.width)
@@ -84,6 +88,48 @@ def operations(config: Config, jobs: Mapping[str, Config], amount: Mapping[str, 
         views = Views(tests=[cast(Test, test)] if test else config.views.tests, scales=config.views.scales)
         testing += test_operations(replace(its, views=views), its.backbone.scaled(its.width), images, classes)
     return 0.0, testing
+
+
+def detection_operations(config: Config, needed: Sequence[Config]) -> tuple[float, float]:
+    """(learning, testing) operations of a detection job; pictures are taken as 4:3, a torchvision trunk is not counted.
+
+    SPP-net: the maps of each training image (anew for every block of fine-tuning where they are not kept), the fc
+    layers of each window. R-CNN: the whole network for each window, twice where the pre-trained one is a row too.
+    """
+    if config.kind == "combine":
+        return 0.0, sum(detection_operations(each, [])[1] for each in needed)
+    d, backbone, levels = config.detection, config.backbone.scaled(config.width), config.pyramid.levels
+    windows = d.windows or WINDOWS
+    maps = sum(layer.multiply_adds for s in d.scales for layer in layer_sizes(backbone, s, s * 4 // 3))
+    crop = sum(layer.multiply_adds for layer in layer_sizes(backbone, backbone.crop, backbone.crop))
+    inputs = head_inputs(backbone, levels, backbone.crop) if backbone.layers else 0
+    head = head_parameters(backbone, inputs, 21)
+    heads = sum(any(row in rows for row in d.rows) for rows in (("fc6",), ("ftfc6", "ftfc7")))
+    if config.kind == "times":
+        return 0.0, 2.0 * d.timed * (2 * windows * (crop + head) + maps + 2 * windows * head)
+    schedule = config.protocol.finetune[d.method]
+    tuned = 6.0 * sum(schedule.steps) * d.batch * (head + (crop if d.method == "rcnn" else 0)) if heads else 0.0
+    image = windows * (crop + head) * max(heads, 1) if d.method == "rcnn" else maps + windows * head * heads
+    train, test = voc_counts(config)
+    passes = 1 if d.keep_maps or d.method == "rcnn" else 2 + sum(schedule.steps) // 250
+    again = 2.0 * (passes - 1) * train * maps
+    return tuned + again + 2.0 * train * image, 2.0 * test * image
+
+
+def voc_counts(config: Config) -> tuple[int, int]:
+    """Images of trainval and test, from their lists (VOC2007's where there is no folder)."""
+    from spprepro.data.prepare import located
+
+    counts = []
+    for split, made in (("trainval", config.voc.trainval), ("test", config.voc.test)):
+        count = made
+        if config.voc.root or not made:
+            root = located(config.voc.root) if config.voc.root else Path()
+            lists = [root / place / "ImageSets" / "Main" / f"{split}.txt" for place in (".", "VOC2007")]
+            there = [path for path in lists if path.is_file()]
+            count = len(there[0].read_text().split()) if there else VOC2007[split]
+        counts.append(min(count, config.voc.images or count))
+    return counts[0], counts[1]
 
 
 def memory_bytes(config: Config, backbone: Backbone, parameters: int) -> float:

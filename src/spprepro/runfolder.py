@@ -66,8 +66,15 @@ def refuse_other_settings(config: Config) -> None:
 def _clear(folder: Path) -> None:
     """Forget an earlier run: its record first, so that a crash leaves no record without its run."""
     (folder / records.NAME).unlink(missing_ok=True)
-    for name in ("checkpoints", "scores"):
+    for name in ("checkpoints", "scores", "work", "found", "detections"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for pattern in ("events.out.tfevents.*", "predictions.npz", outcomes.NAME, "submission*.txt", "config.yaml"):
+    for pattern in (
+        "events.out.tfevents.*",
+        "predictions.npz",
+        outcomes.NAME,
+        "submission*.txt",
+        "growth.csv",
+        "config.yaml",
+    ):
         for path in folder.glob(pattern):
             path.unlink()

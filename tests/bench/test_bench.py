@@ -138,10 +138,10 @@ def test_both_sides_of_the_views_see_the_same_96_crops(backbone: str) -> None:
 
 
 def test_rows_of_the_svms_are_as_mining_leaves_them() -> None:
-    x, labels = svm.draw(np.random.default_rng(0), shrink=10)
+    x, labels = svm.draw(np.random.default_rng(0), 0.3, shrink=10)
     assert x.dtype == np.float32 and x.shape == (600, 409) and (x >= 0).all()
     assert np.linalg.norm(x, axis=1).mean() == pytest.approx(20, rel=1e-5)
-    assert 0.15 < (x != 0).mean() < 0.25
+    assert 0.28 < (x != 0).mean() < 0.32
     np.testing.assert_array_equal((labels > 0).sum(0), 7)
     np.testing.assert_array_equal((labels < 0).sum(0), 192)
     assert (labels > 0).sum(1).max() == 1 and (labels < 0).sum(1).max() > 5  # negatives are shared
@@ -149,7 +149,7 @@ def test_rows_of_the_svms_are_as_mining_leaves_them() -> None:
 
 
 def test_both_sides_of_the_svms_minimise_the_same() -> None:
-    x, labels = svm.draw(np.random.default_rng(0), shrink=20)
+    x, labels = svm.draw(np.random.default_rng(0), 0.3, shrink=20)
     least = svm.optimum(x, labels)
     for found in (svm.ours(x, labels), svm.peer(x, labels, 1e-6)):
         np.testing.assert_allclose(svm.objectives(x, labels, found), least, rtol=1e-3)

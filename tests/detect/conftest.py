@@ -7,6 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from spprepro.data import mini
+from spprepro.data.voc import Split, read_split
+
 OBJECT = (60, 30, 119, 79)  # of `picture`
 
 
@@ -33,6 +36,14 @@ def images(tmp_path: Path) -> list[tuple[str, Path]]:
         cv2.imwrite(str(path), picture(number)[..., ::-1])
         found.append((path.stem, path))
     return found
+
+
+@pytest.fixture(scope="session")
+def mini_test(tmp_path_factory: pytest.TempPathFactory) -> Split:
+    """The test split of the generated VOC set: 40 images."""
+    home = tmp_path_factory.mktemp("mini")
+    amounts = mini.Amounts(voc_trainval=0, voc_test=40)
+    return read_split(mini.generate(home, part="voc", seed=0, amounts=amounts, workers=1) / "VOC2007", "test")
 
 
 def overlap(boxes: npt.NDArray[np.float32], box: tuple[int, ...]) -> npt.NDArray[np.float32]:

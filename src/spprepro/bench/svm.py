@@ -6,13 +6,18 @@ loosest tolerance that was found to be enough, before the clock runs. Both take 
 whatever trainer.threads says: ours could use several, but scikit-learn's liblinear has one random generator for the
 whole process and is not safe in threads (its issues 8410 and 31883).
 
-The features are drawn to be like fc7's of windows in hard negative mining: after a ReLU, mostly 0, of mean norm 20; few
-positives a class, and as its negatives those windows, other classes' positives among them, that look most like it.
+The features are drawn to be like fc7's of windows in hard negative mining: after a ReLU, of mean norm 20; few positives
+a class, and as its negatives those windows, other classes' positives among them, that look most like it. How many are
+not 0 decides how much liblinear, which skips zeros, has to do: 40 %, as measured of the mini tier's ZF-5 on windows of
+VOC photos (pooled SqueezeNet maps have 50 %). Networks that trained for longer may have fewer, so the record tells the
+ratio with 20 % too, whether or not that is enough.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
+from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -30,7 +35,8 @@ from spprepro.training.svm import RCNN, train_svms
 REQUIRED = 5.0  # times the peer
 CLASSES, ROUNDS = 20, 3
 ROWS, POSITIVES, NEGATIVES, LENGTH = 6000, 75, 1925, 4096  # rows in all, of them for each class; features of a row
-HIDDEN, ACTIVE = 256, 0.2  # variables that the features are mixed from; share of features that are not 0
+HIDDEN = 256  # variables that the features are mixed from
+ACTIVE, SPARSE = 0.4, 0.2  # share of features that are not 0
 NEAR = 1e-3  # above the optimum at most, as a share of it
 TOLERANCES = (0.1, 0.01, 1e-3, 1e-4, 1e-5)
 ITERATIONS = 100_000  # of LinearSVC, so that only the tolerance ends it
@@ -47,29 +53,22 @@ def measure(config: Config) -> None:
     started = now()
     set_threads(1)
     shrink, rounds = (10, 2) if config.tier == "smoke" else (1, ROUNDS)
-    x, labels = draw(np.random.default_rng(config.seed), shrink)
     with threadpool_limits(1):
-        limit = (1 + NEAR) * optimum(x, labels)
-        tolerance = loosest(x, labels, limit)
-        sides: list[Callable[[], Solution]] = [lambda: ours(x, labels), lambda: peer(x, labels, tolerance)]
-        rates = [[_rate(side, x, labels, limit) for side in sides] for _ in range(rounds + 1)]
-    mine, theirs = zip(*rates[1:], strict=True)  # the first round warms up
+        usual, sparse = (compare(config.seed, active, shrink, rounds) for active in (ACTIVE, SPARSE))
+    ratios = [mine / theirs for mine, theirs in zip(sparse.ours, sparse.peer, strict=True)]
     finish(
         Measurement(
             name="svm",
-            ours=Side("all classes on the features as they lie in memory", mine),
-            peer=Side("scikit-learn's LinearSVC, class by class", theirs),
+            ours=Side("all classes on the features as they lie in memory", usual.ours),
+            peer=Side("scikit-learn's LinearSVC, class by class", usual.peer),
             unit="SVMs/s",
             sign=">=",
             limit=REQUIRED,
             amount={"svms": rounds * CLASSES},
             settings={
-                "features": "x".join(map(str, x.shape)),
-                "not 0": f"{(x != 0).mean():.0%}",
-                "rows of a class": int((labels != 0).sum(0).mean()),
-                "positives": int((labels > 0).sum(0).mean()),
+                **usual.settings,
+                f"ratio with {sparse.settings['not 0']} not 0": round(median(ratios), 2),
                 "objectives": f"within {NEAR:.1%} of the optimum",
-                "tol of LinearSVC": tolerance,
                 "scikit-learn": metadata.version("scikit-learn"),
             },
             started=started,
@@ -78,11 +77,39 @@ def measure(config: Config) -> None:
     )
 
 
-def draw(rng: np.random.Generator, shrink: int = 1) -> tuple[Float[ndarray, "n d"], Int8[ndarray, "n k"]]:
+@dataclass(frozen=True)
+class Compared:
+    """SVMs per second of both sides in each round, and what they depend on."""
+
+    ours: list[float]
+    peer: list[float]
+    settings: dict[str, Any]
+
+
+def compare(seed: int, active: float, shrink: int, rounds: int) -> Compared:
+    """Both sides in turn on features of which a share of `active` is not 0; a round before those counted warms up."""
+    x, labels = draw(np.random.default_rng(seed), active, shrink)
+    limit = (1 + NEAR) * optimum(x, labels)
+    tolerance = loosest(x, labels, limit)
+    sides: list[Callable[[], Solution]] = [lambda: ours(x, labels), lambda: peer(x, labels, tolerance)]
+    rates = [[_rate(side, x, labels, limit) for side in sides] for _ in range(rounds + 1)]
+    settings = {
+        "features": "x".join(map(str, x.shape)),
+        "not 0": f"{(x != 0).mean():.0%}",
+        "rows of a class": int((labels != 0).sum(0).mean()),
+        "positives": int((labels > 0).sum(0).mean()),
+        "tol of LinearSVC": tolerance,
+    }
+    return Compared([mine for mine, _ in rates[1:]], [theirs for _, theirs in rates[1:]], settings)
+
+
+def draw(
+    rng: np.random.Generator, active: float, shrink: int = 1
+) -> tuple[Float[ndarray, "n d"], Int8[ndarray, "n k"]]:
     """Features of windows and, for each class, 1: its positives, -1: its hard negatives, 0: rows that it leaves out.
 
     Each window shows a part of one class, positives at least half of it, among other things; fc7's units see random
-    mixtures of all that. shrink: all amounts are divided by it.
+    mixtures of all that. active: share of features that are not 0; shrink: all amounts are divided by it.
     """
     rows, positives, negatives, length = (amount // shrink for amount in (ROWS, POSITIVES, NEGATIVES, LENGTH))
     positive = np.arange(rows) < CLASSES * positives
@@ -90,7 +117,7 @@ def draw(rng: np.random.Generator, shrink: int = 1) -> tuple[Float[ndarray, "n d
     part = np.where(positive, rng.uniform(0.5, 1, rows), rng.uniform(0, 0.8, rows))
     hidden = rng.normal(size=(CLASSES, HIDDEN))[shown] * 0.6 * part[:, None] + rng.normal(size=(rows, HIDDEN))
     units = hidden @ rng.normal(size=(HIDDEN, length)) / HIDDEN**0.5 + 0.3 * rng.normal(size=(rows, length))
-    x = np.maximum(units - np.quantile(units[::10], 1 - ACTIVE), 0).astype(np.float32)
+    x = np.maximum(units - np.quantile(units[::10], 1 - active), 0).astype(np.float32)
     x *= 20 / np.linalg.norm(x, axis=1).mean()
     labels = np.zeros((rows, CLASSES), np.int8)
     for k in range(CLASSES):

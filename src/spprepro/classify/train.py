@@ -23,6 +23,8 @@ from spprepro.training.checkpoint import Snapshots, newest, refuse_other
 from spprepro.training.cpu import set_threads
 from spprepro.training.lightning import fitting
 
+INDEPENDENT = 1_000_003  # seeds apart that nobody uses side by side
+
 
 class ImageData(pl.LightningDataModule):
     """The loaders of one job, sharded by rank here (Lightning's own sampler would count test images twice)."""
@@ -67,7 +69,7 @@ def build_classifier(
     backbone = config.backbone.scaled(config.width)
     levels, t = config.pyramid.levels, config.training
     network = Network(backbone, levels=levels, classes=classes, dropout=t.dropout, crop=config.data.crop)
-    initialise(network, backbone, method=t.init.method, std=t.init.std, seed=config.seed)
+    initialise(network, backbone, method=t.init.method, std=t.init.std, seed=config.seed + INDEPENDENT * t.init.draw)
     return Classifier(
         network,
         t,

@@ -10,8 +10,11 @@ from numpy import ndarray
 from numpy.typing import NDArray
 from torch import Tensor
 
-# Okabe and Ito's colours, which the colour-blind tell apart too, then lighter and darker ones; the bar says the class
-_HUES = np.array([(0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (213, 94, 0), (86, 180, 233)])
+_COLOURS = bytes.fromhex(
+    "ff3300 ccccff 990033 663366 009966 0066cc 0000ff ff9999 cc0099 0033cc "
+    "99ff99 0099cc 339900 cc33ff 00ff00 cc99ff ff0066 993300 cccc66 00cccc"
+)
+"""RGB of 20 classes, as far apart as they can be for normal, red-blind and green-blind sight (Machado et al. 2009)."""
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LEAST = 0.33  # scale of the font at which it can still be read
 
@@ -21,10 +24,8 @@ Rectangle = tuple[int, int, int, int]  # x1, y1, x2, y2, both ends inclusive
 
 
 def colour(label: int) -> Colour:
-    """The RGB of a class."""
-    hue, shade = _HUES[label % len(_HUES)], label // len(_HUES) % 4
-    mixed = (hue, 0.45 * hue + 0.55 * 255, 0.6 * hue, 0.75 * hue + 0.25 * 255)[shade]
-    red, green, blue = (int(value) for value in mixed)
+    """The RGB of a class; from the 21st on they come again."""
+    red, green, blue = _COLOURS[3 * (label % 20) :][:3]
     return red, green, blue
 
 
@@ -43,7 +44,7 @@ def draw(
     """
     canvas = np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy()).copy()
     height, width = canvas.shape[:2]
-    line = max(1, round(min(height, width) / 200))
+    line = max(2, round(min(height, width) / 200))
     if truth is not None:
         _dash(canvas, [_pixels(box, height, width) for box in truth], line)
     corners = [_pixels(box, height, width) for box in boxes]
@@ -64,13 +65,14 @@ def draw(
 
 @dataclass(frozen=True)
 class _Bar:
-    """A text, the scale and weight of its letters, and the bar's sides; `base` is what hangs below the line."""
+    """A text, the scale and weight of its letters, the bar's sides, its margin, and what hangs below the line."""
 
     text: str
     scale: float
     weight: int
     width: int
     height: int
+    margin: int
     base: int
 
 
@@ -80,9 +82,14 @@ def _pixels(box: Float[ndarray, "4"], height: int, width: int) -> Rectangle:
     return x1, y1, x2, y2
 
 
+def _ink(own: Colour) -> Colour:
+    """Black or white, whichever the colour sets off."""
+    return (0, 0, 0) if np.dot(own, (0.299, 0.587, 0.114)) > 125 else (255, 255, 255)
+
+
 def _outline(canvas: Canvas, box: Rectangle, own: Colour, line: int) -> None:
-    """The box on a dark edge, which keeps it visible where the picture has its colour."""
-    cv2.rectangle(canvas, box[:2], box[2:], (0, 0, 0), line + 2)
+    """The box with an edge that keeps it visible where the picture has its colour."""
+    cv2.rectangle(canvas, box[:2], box[2:], _ink(own), line + 2)
     cv2.rectangle(canvas, box[:2], box[2:], own, line)
 
 
@@ -97,12 +104,13 @@ def _dash(canvas: Canvas, boxes: Sequence[Rectangle], line: int) -> None:
 
 def _fitting(texts: Sequence[str], height: int, width: int) -> _Bar | None:
     """A bar with the first text that fits into the picture; letters become smaller before the next one is tried."""
-    wanted = max(_LEAST, min(height, width) / 800)
+    wanted = max(_LEAST, min(height, width) / 700)
     for text in texts:
         for scale in (wanted, 0.75 * wanted, _LEAST):
-            weight = max(1, round(1.3 * scale))
-            (wide, high), base = cv2.getTextSize(text, _FONT, scale, weight)
-            bar = _Bar(text, scale, weight, wide + 4, high + base + 2, base)
+            weight, margin = max(1, round(1.3 * scale)), round(1 + 3 * scale)
+            wide = cv2.getTextSize(text, _FONT, scale, weight)[0][0] + 2 * margin
+            (_, high), base = cv2.getTextSize("Ag", _FONT, scale, weight)  # bars of one height, whatever the letters
+            bar = _Bar(text, scale, weight, wide, high + base + margin, margin, base)
             if scale >= _LEAST and bar.width <= width and bar.height <= height:
                 return bar
     return None
@@ -127,8 +135,7 @@ def _shared(a: Rectangle, b: Rectangle) -> int:
 
 
 def _write(canvas: Canvas, bar: _Bar, place: Rectangle, own: Colour) -> None:
-    """The filled bar with black or white letters, whichever the colour sets off."""
+    """The filled bar with its text."""
     cv2.rectangle(canvas, place[:2], place[2:], own, cv2.FILLED)
-    ink = (0, 0, 0) if np.dot(own, (0.299, 0.587, 0.114)) > 125 else (255, 255, 255)
-    start = (place[0] + 2, place[3] - bar.base)
-    cv2.putText(canvas, bar.text, start, _FONT, bar.scale, ink, bar.weight, cv2.LINE_AA)
+    start = (place[0] + bar.margin, place[3] - bar.base - bar.margin // 2)
+    cv2.putText(canvas, bar.text, start, _FONT, bar.scale, _ink(own), bar.weight, cv2.LINE_AA)

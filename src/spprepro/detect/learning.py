@@ -15,7 +15,7 @@ from rich.progress import track
 from spprepro.config import Config
 from spprepro.detect.boxes import fit_box_regressor
 from spprepro.detect.detector import BB, Detector, Regressors, save
-from spprepro.detect.draws import pools
+from spprepro.detect.draws import draw, pools
 from spprepro.detect.finetune import Blocks, crop_fill, finetune, spp_fill
 from spprepro.detect.mining import LayerSvms, Miner, feature_scale, negatives
 from spprepro.detect.rcnn import RcnnFeatures, warp
@@ -63,8 +63,8 @@ def _finetune(
 ) -> None:
     """Train the fc layers on pooled features (SPP-net), or the whole network on warped windows (R-CNN)."""
     d, protocol = config.detection, config.protocol
-    schedule = protocol.finetune[d.method]
-    if isinstance(features, RcnnFeatures):
+    schedule, rcnn = protocol.finetune[d.method], isinstance(features, RcnnFeatures)
+    if rcnn:
         fill = crop_fill(maps, lambda picture, boxes: warp(picture, boxes, features.size))
         item = 3 * features.size**2
     else:
@@ -75,7 +75,13 @@ def _finetune(
                 return inner(drawn).clone()
 
         item = 2 * features.inputs
-    blocks = Blocks(pools(source), fill, item, sum(schedule.steps), d.batch, seed=config.seed, flips=protocol.flips)
+    found = pools(source)
+    if config.backbone.torchvision:  # its fc layers are new
+        with inference(config):
+            few = fill(draw(found, seed=config.seed, block=0, steps=1, batch=d.batch, flips=False))
+            network = features.tuned
+            (network.head if rcnn else network).adapt(network.features(few) if rcnn else few)
+    blocks = Blocks(found, fill, item, sum(schedule.steps), d.batch, seed=config.seed, flips=protocol.flips)
     finetune(features.tuned, blocks, schedule, config.trainer, folder, seed=config.seed, identity=identity, every=EVERY)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
@@ -41,12 +42,17 @@ class Head(nn.Module):
     """fc6, fc7 and a classifier of `classes` outputs; fc6's input is what the pooling gives.
 
     New weights are He's for the hidden layers (fc6 and fc7 of a trunk without any) and N(0, 0.01) for the classifier.
+    scale: what inputs are multiplied by; new layers cannot learn from SqueezeNet's features, which go into the
+    thousands.
     """
+
+    scale: Tensor
 
     def __init__(self, inputs: int, fc: int, classes: int, dropout: float, generator: torch.Generator) -> None:
         super().__init__()
         self.fc6, self.fc7, self.fc8 = nn.Linear(inputs, fc), nn.Linear(fc, fc), nn.Linear(fc, classes)
         self.drop = nn.Dropout(dropout)
+        self.register_buffer("scale", torch.ones(()))
         for layer in (self.fc6, self.fc7, self.fc8):
             spread = 0.01 if layer is self.fc8 else math.sqrt(2 / layer.in_features)
             with torch.no_grad():
@@ -54,15 +60,24 @@ class Head(nn.Module):
                 layer.bias.zero_()
 
     def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n classes"]:
-        x = self.drop(self.fc6(x).relu())
+        x = self.drop(self._hidden(x))
         return self.fc8(self.drop(self.fc7(x).relu()))  # type: ignore[no-any-return]
 
     def layers(self, x: Float[Tensor, "n d"], names: Sequence[str]) -> dict[str, Tensor]:
         """fc6 and, if among `names`, fc7, after their ReLU."""
-        found = {"fc6": self.fc6(x).relu()}
+        found = {"fc6": self._hidden(x)}
         if "fc7" in names:
             found["fc7"] = self.fc7(found["fc6"]).relu()
         return found
+
+    def _hidden(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n fc"]:
+        """fc6 of the scaled input; its product is scaled, which is shorter than the input."""
+        return (F.linear(x, self.fc6.weight) * self.scale + self.fc6.bias).relu()
+
+    @torch.no_grad()
+    def adapt(self, inputs: Float[Tensor, "n d"]) -> None:
+        """Set `scale` so that such inputs have a mean square of 1."""
+        self.scale.fill_(float(inputs.float().square().mean().rsqrt()))
 
     @torch.no_grad()
     def take_hidden(self, network: Network) -> None:
