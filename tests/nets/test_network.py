@@ -57,6 +57,13 @@ def test_lrn_and_its_gradient_follow_the_formula():
     torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("shape", [(2, 24, 221, 230), (1, 3, 1, 400000), (1, 8, 700, 190), (3, 2, 4, 5)])
+def test_lrn_of_a_map_too_large_for_the_cache_is_that_of_a_small_one(shape, layout):
+    x = (60 * torch.randn(shape, generator=torch.Generator().manual_seed(0))).to(memory_format=layout)
+    torch.testing.assert_close(WithinChannelLRN()(x), naive_lrn(x), rtol=2e-6, atol=1e-6)
+
+
 def test_lrn_in_bf16_and_channels_last_stays_within_its_rounding():
     x = 60 * torch.randn(4, 8, 13, 13)
     y = WithinChannelLRN()(x.bfloat16().to(memory_format=torch.channels_last))

@@ -34,10 +34,21 @@ def _parts(x: Tensor) -> list[slice]:
     return [slice(start, start + step) for start in range(0, len(x), step)]
 
 
+def _strips(x: Tensor) -> list[tuple[int, int]]:
+    """First row and end of equal strips of a map that fit there; all rows unless one image is too large as a whole."""
+    height, numbers = x.shape[2], x.shape[1:].numel()
+    count = -(-numbers // CACHED) if x.device.type == "cpu" else 1
+    step = -(-height // count)
+    return [(start, min(start + step, height)) for start in range(0, height, step)]
+
+
 def _normalised(x: Tensor) -> Tensor:
     y = torch.empty_like(x)
     for part in _parts(x):
-        torch.mul(_power(_scale(x[part])), x[part], out=y[part])
+        for start, end in _strips(x):
+            first = max(start - SIZE // 2, 0)
+            seen, own = x[part, :, first : end + SIZE // 2], slice(start - first, end - first)
+            torch.mul(_power(_scale(seen)[:, :, own]), seen[:, :, own], out=y[part, :, start:end])
     return y
 
 
