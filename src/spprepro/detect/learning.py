@@ -74,6 +74,12 @@ def _finetune(
                 return inner(drawn).clone()
 
         item = 2 * features.inputs
+    found = pools(source)
+    if config.backbone.torchvision:  # its fc layers are new
+        with inference(config):
+            few = fill(draw(found, seed=config.seed, block=0, steps=1, batch=d.batch, flips=False))
+            network = features.tuned
+            (network.head if rcnn else network).adapt(network.features(few) if rcnn else few)
     blocks = Blocks(found, fill, item, sum(schedule.steps), d.batch, seed=config.seed, flips=protocol.flips)
     finetune(features.tuned, blocks, schedule, config.trainer, folder, seed=config.seed, identity=identity, every=EVERY)
 
