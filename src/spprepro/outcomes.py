@@ -22,10 +22,6 @@ RESAMPLES = 1000
 
 
 def resamples(images: int) -> NDArray[np.int64]:
-<<<<<<< HEAD
-    """(1000, images): how often each image counts in each bootstrap resample; the same for all jobs."""
-    return np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), size=1000)
-=======
     """(RESAMPLES, images) how often each of the test images counts in each bootstrap resample; rows sum to `images`.
 
     A function of `images` alone, so that records of the same test set are paired resample by resample.
@@ -35,18 +31,11 @@ def resamples(images: int) -> NDArray[np.int64]:
     for row in copies:
         row[:] = np.bincount(chance.randint(images, size=images), minlength=images)
     return copies
->>>>>>> h_tab
 
 
 def write(
     folder: Path, wrong: Mapping[str, NDArray[np.bool_]], replicates: Mapping[str, NDArray[np.float32]] | None = None
 ) -> Path:
-<<<<<<< HEAD
-    """Keeps metric key -> (n,) whether each image was wrong, as `folder`/outcomes.npz."""
-    path = folder / NAME
-    packed: dict[str, Any] = {key: np.packbits(value) for key, value in wrong.items()} | dict(replicates or {})
-    counts = np.array([len(value) for value in wrong.values()])
-=======
     """Keeps, as `folder`/outcomes.npz, metric key -> (n,) whether each image was wrong, or metric key -> replicates.
 
     Replicates are (RESAMPLES,), in the metric's unit, one for each row of `resamples`; NaN where the metric is not
@@ -61,7 +50,6 @@ def write(
     counts = np.array([len(value) for value in wrong.values()], int)
     packed["replicated"] = np.array(list(replicates), str)
     packed["replicates"] = np.array(list(replicates.values()), np.float32).reshape(-1, RESAMPLES)
->>>>>>> h_tab
     with replacing(path) as out:
         np.savez_compressed(out, keys=np.array(list(wrong), str), counts=counts, **packed)
     return path

@@ -2,9 +2,9 @@
 
 import yaml
 
-from spprepro.schema import build
 from spprepro.folders import conf
 from spprepro.nets.trunks import Backbone
+from spprepro.schema import build
 
 NAMES = ("zf5", "convnet5", "overfeat5", "overfeat7", "alex5")
 

@@ -59,11 +59,12 @@ def usable(source: Source, unusable: str) -> tuple[Source, list[str]]:
     """
     faults: list[str] = []
     empty = []
-    proposals = {image.id: np.asarray(source.proposals[image.id]) for image in source.split.images}  # 20 MB a thousand
+    proposals = {}  # 20 MB a thousand
     for image in source.split.images:
-        boxes = proposals[image.id].astype(np.float64).reshape(-1, 4)
+        boxes = np.asarray(source.proposals[image.id])
+        boxes = proposals[image.id] = boxes if boxes.size else boxes.reshape(0, 4)
         try:
-            check_boxes(boxes, image.height, image.width, f"proposals of image {image.id}")
+            check_boxes(boxes.astype(np.float64), image.height, image.width, f"proposals of image {image.id}")
         except DataError as error:
             faults += error.faults
         if not len(boxes):

@@ -62,7 +62,10 @@ class SppStore:
 
 
 class RcnnStore:
-    """Features of all training windows of an image, kept in fp16; see the module. `layers`: all that will be asked."""
+    """Features of training windows, rounded to fp16; see the module. `layers`: all that will be asked.
+
+    Those of all windows of an image are kept, if any.
+    """
 
     def __init__(self, features: Any, source: Source, folder: Path | None, layers: Sequence[str]) -> None:
         self.features, self.source, self.kept, self.layers = features, source, Kept(folder), list(layers)
@@ -70,12 +73,15 @@ class RcnnStore:
     def describe(self, number: int, rows: NDArray[np.int64], layers: Sequence[str]) -> Described:
         """The layers for these rows of the image's training windows."""
 
-        def make() -> dict[str, NDArray[Any]]:
-            picture, boxes = self.source.picture(number), self.source.training_windows(number)
-            found = self.features.describe(picture, boxes, self.source.size(number), self.layers)
+        def make(layers: Sequence[str], chosen: Any) -> dict[str, NDArray[Any]]:
+            picture, boxes = self.source.picture(number), self.source.training_windows(number)[chosen]
+            found = self.features.describe(picture, boxes, self.source.size(number), layers)
             return {name: values.cpu().numpy().astype(np.float16) for name, values in found.layers.items()}
 
-        arrays = self.kept.get(self.source.split.images[number].id, make)
-        picked = {name: torch.from_numpy(arrays[name][rows].astype(np.float32)) for name in layers}
+        if self.kept.folder is None:
+            arrays = make(layers, rows)
+        else:
+            arrays = self.kept.get(self.source.split.images[number].id, lambda: make(self.layers, slice(None)))
+            arrays = {name: arrays[name][rows] for name in layers}
         same = np.arange(len(rows))
-        return Described(picked, same, same)
+        return Described({name: torch.from_numpy(arrays[name].astype(np.float32)) for name in layers}, same, same)

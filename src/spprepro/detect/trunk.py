@@ -76,8 +76,10 @@ class Head(nn.Module):
 
     @torch.no_grad()
     def adapt(self, inputs: Float[Tensor, "n d"]) -> None:
-        """Set `scale` so that such inputs have a mean square of 1."""
-        self.scale.fill_(float(inputs.float().square().mean().rsqrt()))
+        """Set `scale` so that such inputs have a mean square of 1; inputs that are all 0 leave it."""
+        square = float(inputs.float().square().mean())
+        if square > 0:
+            self.scale.fill_(square**-0.5)
 
     @torch.no_grad()
     def take_hidden(self, network: Network) -> None:
