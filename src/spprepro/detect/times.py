@@ -2,7 +2,7 @@
 
 What is booked where, in seconds an image:
 
-    conv   SPP-net: scaling the image, its convolutions at every scale. R-CNN: convolutions and last pooling of all crops.
+    conv   SPP-net: scaling the image, its convolutions at every scale. R-CNN: convolutions, last pooling of all crops.
     fc     SPP-net: mapping windows to cells, pyramid pooling, fc6 and fc7 (once for windows with the same cells).
            R-CNN: fc6 and fc7.
     total  conv + fc, as in the paper, where 0.053 + 0.089 = 0.142.
@@ -14,7 +14,7 @@ Decoding and proposals, which both methods need alike, are in none of them (the 
 
 import csv
 import io
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ class Stopwatch:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
