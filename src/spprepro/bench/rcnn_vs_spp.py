@@ -5,8 +5,8 @@ holds the scaling of the image. R-CNN is given its crops already warped, in the 
 them stands for all: its time is proportional to their number. Two records: at one scale, and at five.
 
 The requirement is the paper's claim (section 4.3): convolution costs 1/160 at one scale and 1/24 at five. Beside it
-stand the limit that pixels alone set, the ratio of multiply-adds, the ratio of the whole time (with pooling, fc6 and fc7
-of all windows), and the peak memory of testing one image at five scales, which has a process of its own.
+stand the limit that pixels alone set, the ratio of multiply-adds, the ratio of the whole time (with pooling, fc6 and
+fc7 of all windows), and the peak memory of testing one image at five scales, which has a process of its own.
 """
 
 import resource
@@ -136,7 +136,7 @@ def each(features: RcnnFeatures, crops: Tensor, batch: int, windows: int, device
     """R-CNN on `windows` windows, as long as it takes for these crops, `batch` at a time, times windows / crops."""
     net: Any = features.tuned
     conv = fc = 0.0
-    for part in crops.split(batch):
+    for part in torch.split(crops, batch):
         times = [perf_counter()]
         last = net.trunk(part)
         synchronise(device)

@@ -21,7 +21,7 @@ METHODS = {"spp": ("SPP-net", "#1f8ac9", "spp_1sc"), "rcnn_zf5": ("R-CNN", "#d55
 PARTS = {"conv": ("convolution", "-", "o", None), "fc": ("fc layers", "--", "s", "none")}
 WINDOWS = 2000  # of an image, in the paper
 PAPER_SCALES = {"spp_1sc": 1, "spp_5sc": 5}
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.hashsalt": "growth",
     "svg.fonttype": "none",
     "font.size": 10,
@@ -49,10 +49,10 @@ def growth(path: Path) -> str:
         _paper(left, right)
         left.set(ylabel="seconds an image", title="against windows, 1 scale")
         windows = {row["windows"] for row in rows if row["against"] == "scales"}
-        right.set(title="against scales" + "".join(f", {count} windows" for count in windows))
+        right.set(title="against scales" + "".join(f", {count:,} windows" for count in windows))
         for axis, name in ((left, "windows"), (right, "scales")):
             _dress(axis, name, sorted({row[name] for row in rows if row["against"] == name}))
-        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Title": ALT})
     return out.getvalue()
 
@@ -94,7 +94,7 @@ def _draw(axis: Any, rows: list[Row], against: str, methods: Iterable[str]) -> N
 
 
 def _paper(left: Any, right: Any) -> None:
-    """The points that Table 10 prints; they were taken on a GPU, so their slopes and ratios compare, not their level."""
+    """The points that Table 10 prints; they were of a GPU: their ratios compare with ours, not their level."""
     cells = load(folders.experiments() / "table10.yaml").cells
     for name, colour, column in METHODS.values():
         for part, (label, _, _, fill) in PARTS.items():
