@@ -70,6 +70,7 @@ def test_command_leaves_a_whole_record(
     assert f"required {limit}: {'met' if record['met'] else 'NOT met'}" in done.stdout
 
 
+@pytest.mark.slow  # two processes load torch, and a third of the work is at scale 1200: about 25 s on a busy machine
 def test_rcnn_against_spp_leaves_a_record_for_one_scale_and_for_five(cli: Callable[..., Any], tmp_path: Path) -> None:
     done = cli("task=bench", "bench=rcnn_vs_spp", "tier=smoke")
     assert done.returncode == 0, done.stderr
