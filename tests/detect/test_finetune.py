@@ -100,7 +100,7 @@ def same(ours, theirs) -> bool:
 
 
 def test_it_learns(tmp_path, tune):
-    _, seen = tune(tmp_path, Schedule([0.01], [60]), every=500)
+    _, seen = tune(tmp_path, Schedule([0.01], [40]), every=500)
     assert np.mean(seen.losses[-10:]) < 0.8 * np.mean(seen.losses[:10])
 
 

@@ -118,8 +118,12 @@ class Miner:
     def _add(self, features: NDArray[np.float32], marks: NDArray[np.int8]) -> None:
         need = self.count + len(features)
         if need > len(self.features):
-            room = max(int(need * GROWTH), ROOM // features[:1].nbytes if len(features) else 0)
-            self.features = _longer(self.features[: self.count], room)
+            room = int(need * GROWTH)
+            try:
+                self.features = _longer(self.features[: self.count], max(room, ROOM // features[:1].nbytes))
+            except MemoryError:  # where no more memory is lent than there is
+                self.features = _longer(self.features[: self.count], room)
+            room = len(self.features)
             self.labels = _longer(self.labels[: self.count], room)
             self.duals = _longer(self.duals[:, : self.count].T, room).T
         rows = slice(self.count, need)
