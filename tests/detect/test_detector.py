@@ -12,7 +12,7 @@ from spprepro.detect.features import Described
 from spprepro.detect.mining import LayerSvms
 from spprepro.detection import Protocol
 from spprepro.errors import DataError
-from tests.detect.toys import CLASSES, RELEASED, anywhere, spp
+from tests.detect.toys import CLASSES, RELEASED, anywhere, learned, spp
 
 HEIGHT, WIDTH = 120, 160
 PICTURE = torch.zeros(3, HEIGHT, WIDTH, dtype=torch.uint8)
@@ -127,26 +127,6 @@ def test_moved_windows_stay_inside_the_image(protocol):
         assert (boxes[:, :2] <= boxes[:, 2:]).all()
 
 
-def learned(protocol: Protocol | None = None) -> Detector:
-    """Random SVMs and regressors on a random ZF-5."""
-    rng = np.random.default_rng(0)
-    features = spp([160, 240], protocol)
-    inputs = features.inputs
-    lengths = {"pool5": inputs, "fc6": 24, "ftfc6": 24, "ftfc7": 24}
-    svms = {
-        row: LayerSvms(
-            rng.normal(0, 1, (len(CLASSES), length)).astype(np.float32), rng.normal(0, 1, 3).astype(np.float32), 0.3, 17
-        )
-        for row, length in lengths.items()
-    }
-    each = []
-    for _ in CLASSES:
-        boxes = anywhere(HEIGHT, WIDTH, 20, rng)
-        near = boxes + rng.uniform(0, 3, (20, 4)) * [-1, -1, 1, 1]
-        each.append(fit_box_regressor(rng.normal(0, 1, (20, inputs)).astype(np.float32), boxes, near, 100.0))
-    return Detector(features, protocol or Protocol(), list(CLASSES), svms, Regressors(each, 0.2), "pool5")
-
-
 def seen() -> tuple[torch.Tensor, np.ndarray]:
     rng = np.random.default_rng(1)
     return torch.from_numpy(rng.integers(0, 256, (3, HEIGHT, WIDTH), np.uint8)), anywhere(HEIGHT, WIDTH, 60, rng)
@@ -205,5 +185,5 @@ def test_a_file_of_something_else_is_named(tmp_path, lost):
 
 def test_weights_of_another_network_are_named(tmp_path):
     content = torch.load(save(learned(), tmp_path), weights_only=True)
-    with pytest.raises(DataError, match="not those of config.yaml"):
+    with pytest.raises(DataError, match="not those of config"):
         restore(content, spp([160, 240], levels=(2, 1)), Protocol(), "pool5")
