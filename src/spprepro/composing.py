@@ -16,7 +16,7 @@ from spprepro.paper.tables import load
 
 _CHOICE = re.compile(r"\+*experiment=")
 # of the job asked for, not of those that it needs
-_TESTING = re.compile(r"\+*(views|views\..*|models|name|kind|data\.split|image|task=detect)(=|$)")
+_TESTING = re.compile(r"\+*(views|views\..*|models|name|kind|data\.split|image)=")
 
 
 def given() -> list[str]:
@@ -66,6 +66,7 @@ def jobs_of(tables: Sequence[int]) -> list[str]:
 
 def _composed(name: str) -> Config:
     overrides = [text for text in given() if not _CHOICE.match(text)]
+    overrides = [text.replace("task=detect", "task=plan") for text in overrides]  # a look at a picture needs no data
     plain = [text for text in overrides if not _TESTING.match(text)]
     config = _check(name, plain)
     return _check(name, overrides) if config.kind == "test" and plain != overrides else config

@@ -214,7 +214,7 @@ def _cross_faults(c: Config) -> Iterator[str]:
         yield f"training.lr_drops: {t.lr_drops} must rise and lie in (0, 1]"
     if d.min_side < d.crop:
         yield f"data.min_side: {d.min_side} is under data.crop: {d.crop}; a crop would not fit"
-    needs_data = c.kind != "layers" and not c.tables and c.task in ("run", "prepare", "bench")
+    needs_data = c.kind in ("train", "test") and not c.tables and c.task in ("run", "prepare", "bench")
     if d.name == "imagenet" and not d.root and needs_data:
         yield "data.root: data=imagenet needs the folder that holds train/<wnid>/ and val/<wnid>/; set data.root=DIR"
     devices = c.trainer.devices * c.trainer.num_nodes

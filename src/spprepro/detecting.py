@@ -1,6 +1,7 @@
 """Jobs about detectors: make one of a trained network, combine several, measure times; and look at one picture."""
 
 import copy
+import hashlib
 import time
 from dataclasses import replace
 from functools import partial
@@ -33,6 +34,7 @@ from spprepro.detect.testing import test
 from spprepro.detect.trunk import Head, Trunk, trunk_of, trunk_of_torchvision
 from spprepro.detection import MatFiles, SelectiveSearch
 from spprepro.errors import DataError
+from spprepro.folders import located
 from spprepro.nets.geometry import head_inputs
 from spprepro.nets.network import Network
 from spprepro.nets.trunks import Backbone
@@ -46,14 +48,19 @@ Outcome = tuple[dict[str, records.Metric], dict[str, Any], float]
 def detect_job(config: Config, folder: Path) -> Outcome:
     """Learn a detector on trainval, test it on test."""
     started = time.monotonic()
+    there = (folder / "checkpoints" / detectors.NAME).is_file()
+    start = None if there else pretrained(config)  # before hours of other work, as it may be refused
     splits = {name: read_voc(config, name) for name in ("trainval", "test")}
     source, without = usable(source_of(config, splits["trainval"]), config.voc.unusable)
-    there = folder / "checkpoints" / detectors.NAME
-    if there.is_file():
+    if start is None:
         found = load(config, folder)
     else:
-        data = fingerprint(splits["trainval"])
-        found = learn(config, features_of(config, pretrained(config)), source, folder, identity_of(config, data))
+        identity = {
+            **config.identity(),
+            "data fingerprint": fingerprint(source.split),
+            "weights": weights_sha256(config),
+        }
+        found = learn(config, features_of(config, start), source, folder, identity)
     learned = time.monotonic()
     metrics, data_said, _ = _tested(config, [found], splits["test"], config.detection.rows, folder)
     seconds = time.monotonic() - started
@@ -64,6 +71,7 @@ def detect_job(config: Config, folder: Path) -> Outcome:
         "windows": sum(len(source.windows(number)) for number in range(len(source))),
         "train_s": round(learned - started, 1),
         "test_s": round(seconds - (learned - started), 1),
+        "weights": weights_sha256(config) or config.backbone.weights or "",
         "negatives": {row: svm.rows for row, svm in found.svms.items()},
     }
     return metrics, data_said, seconds
@@ -160,7 +168,8 @@ def source_of(config: Config, split: Split) -> Source:
         path = settings.files.get(split.name)
         if path is None:
             raise DataError(f"proposals.files.{split.name}: not set; name the .mat file with its windows")
-        found: Any = read_mat(Path(path), {image.id: (image.height, image.width) for image in split.images})
+        every = read_split(split.root, split.name).images  # the file is that of the whole set
+        found: Any = read_mat(Path(path), {image.id: (image.height, image.width) for image in every})
     else:
         images = [(image.id, split.path(number)) for number, image in enumerate(split.images)]
         with bars() as tell:
@@ -234,6 +243,7 @@ def _empty(config: Config) -> tuple[Trunk, Network | None]:
     return trunk_of(network, backbone, config.training.input_scale), None
 
 
-def identity_of(config: Config, data: str) -> dict[str, Any]:
-    """What must be the same for a fine-tuning to go on."""
-    return {**config.identity(), "data fingerprint": data}
+def weights_sha256(config: Config) -> str:
+    """Of the local file that a trunk from torchvision takes its weights from; "" without one."""
+    path = located(config.backbone.weights or "")
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

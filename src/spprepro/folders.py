@@ -34,3 +34,9 @@ def data_home() -> Path:
     """Where data sets live and the generated one is put: $SPPREPRO_DATA, else beside the caches."""
     given = os.environ.get("SPPREPRO_DATA")
     return Path(given).expanduser() if given else cache_home() / "data"
+
+
+def located(name: str) -> Path:
+    """A data folder or file as named: here, or else under $SPPREPRO_DATA."""
+    there = Path(name).expanduser()
+    return there if there.exists() or not (data_home() / there).exists() else data_home() / there

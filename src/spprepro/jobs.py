@@ -281,7 +281,7 @@ def _prepare(config: Config) -> Any:
 def _unlabelled(config: Config, root: Path) -> tuple[Path, Any]:
     """The folder of unlabelled pictures and what it holds."""
     from spprepro.data.imagenet import survey_unlabelled
-    from spprepro.data.prepare import located
+    from spprepro.folders import located
 
     folder = located(config.data.test) if config.data.test else root / "test"
     return folder, survey_unlabelled(folder, min_side=config.data.min_side, crop=config.data.crop)

@@ -28,7 +28,8 @@ def counts(config: Config) -> dict[str, int]:
         amounts = data.amounts
         counts = {"train": amounts.imagenet_train, "val": amounts.imagenet_val, "test": amounts.imagenet_test}
         return {**counts, "classes": 20}
-    from spprepro.data.prepare import located, root_of
+    from spprepro.data.prepare import root_of
+    from spprepro.folders import located
 
     root = root_of(data) if data.root else None
     if root is None or not root.is_dir():
@@ -118,7 +119,7 @@ def detection_operations(config: Config, needed: Sequence[Config]) -> tuple[floa
 
 def voc_counts(config: Config) -> tuple[int, int]:
     """Images of trainval and test, from their lists (VOC2007's where there is no folder)."""
-    from spprepro.data.prepare import located
+    from spprepro.folders import located
 
     counts = []
     for split, made in (("trainval", config.voc.trainval), ("test", config.voc.test)):

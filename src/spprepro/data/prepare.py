@@ -10,7 +10,7 @@ from spprepro.data.imagenet import Survey, survey
 from spprepro.data.layouts import VERSION, VOC
 from spprepro.detection import Voc
 from spprepro.errors import DataError
-from spprepro.folders import data_home
+from spprepro.folders import data_home, located
 
 Progress = Callable[[str, int, int], None]  # what is going on, done, of how many
 
@@ -22,12 +22,6 @@ def root_of(data: Data) -> Path:
     amounts = data.amounts
     counts = f"{amounts.imagenet_train}-{amounts.imagenet_val}-{amounts.imagenet_test}"
     return data_home() / f"mini-v{VERSION}-seed{data.seed}-{counts}"
-
-
-def located(name: str) -> Path:
-    """A data folder as named: here, or else under $SPPREPRO_DATA."""
-    there = Path(name).expanduser()
-    return there if there.is_dir() or not (data_home() / there).is_dir() else data_home() / there
 
 
 def prepare(data: Data, progress: Progress | None = None) -> Survey:

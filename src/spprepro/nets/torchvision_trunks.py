@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from http.client import HTTPException
-from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
@@ -15,7 +14,7 @@ from torchvision import models
 from torchvision.models.squeezenet import Fire
 
 from spprepro.errors import ConfigError, DataError
-from spprepro.folders import data_home
+from spprepro.folders import located
 from spprepro.nets.trunks import Backbone, Layer
 
 Colours = tuple[float, float, float]
@@ -156,7 +155,7 @@ def _weights(backbone: Backbone) -> Mapping[str, Any]:
                 "set backbone.weights to the file"
             ) from error
         return fetched
-    path = _located(source)
+    path = located(source)
     if not path.is_file():
         raise DataError(f"backbone.weights: {source} is no file, here or in {data_home()}; it must be {wanted}")
     try:
@@ -173,12 +172,6 @@ def _weights(backbone: Backbone) -> Mapping[str, Any]:
     if faults:
         raise DataError(faults)
     return state
-
-
-def _located(source: str) -> Path:
-    """The file as named: here, or else under $SPPREPRO_DATA."""
-    path = Path(source).expanduser()
-    return path if path.is_file() or not (data_home() / path).is_file() else data_home() / path
 
 
 def _first_line(error: Exception) -> str:
