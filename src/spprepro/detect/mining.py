@@ -2,8 +2,7 @@
 
 Positives are the objects themselves. Negatives overlap the class's objects by at most 0.3. The first images give all of
 theirs; of each later one those that the SVM of the moment does not yet keep out by the margin. After LIMIT new ones a
-class is trained again and forgets the easy; so are all at the end. A class without objects is not learned: its SVM
-would keep every window, and recognises none.
+class is trained again and forgets the easy; so are all at the end.
 """
 
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ GROWTH = 1.5  # of that room when it is full
 class LayerSvms:
     """SVMs of all classes on one layer: scores = scale * features @ weights.T + biases.
 
-    weights: (classes, D); biases: (classes,), -inf for a class without objects; scale: NORM over the layer's mean norm; rows: negatives kept at the end.
+    weights: (classes, D); biases: (classes,); scale: NORM over the layer's mean norm; rows: negatives kept at the end.
     """
 
     weights: NDArray[np.float32]
@@ -57,12 +56,10 @@ class Miner:
         self.features = positives * np.float32(scale)
         self.labels = np.zeros((len(positives), classes), np.int8)
         self.labels[np.arange(len(positives)), labels] = 1
-        self.known = np.flatnonzero((self.labels > 0).any(0))  # the classes that have positives
         self.duals = np.zeros((classes, len(positives)), np.float32)
         self.count = len(positives)  # rows in use; the arrays are longer
         self.weights = np.zeros((classes, positives.shape[1]), np.float32)
-        self.biases = np.full(classes, -np.inf, np.float32)
-        self.biases[self.known] = 0
+        self.biases = np.zeros(classes, np.float32)
         self.trained = np.zeros(classes, bool)
         self.fresh = np.zeros(classes, np.int64)  # negatives since a class was last trained
 
@@ -83,7 +80,7 @@ class Miner:
         scaled = features * np.float32(self.scale)
         scores = (scaled @ self.weights.T + self.biases)[inverse]
         marks = np.zeros((len(features), self.labels.shape[1]), np.int8)
-        for label in self.known:
+        for label in range(marks.shape[1]):
             wanted = eligible[:, label]
             if self.trained[label]:
                 wanted = wanted & (scores[:, label] > HARD)
@@ -113,9 +110,8 @@ class Miner:
         self._drop_unused()
 
     def finish(self) -> LayerSvms:
-        """All classes that have objects, trained once more on everything that was found."""
-        if len(self.known):
-            self.train(self.known)
+        """All classes trained once more on everything that was found."""
+        self.train(np.arange(len(self.biases)))
         negatives = int((self.labels[: self.count] < 0).any(1).sum())
         return LayerSvms(self.weights, self.biases, self.scale, negatives)
 
