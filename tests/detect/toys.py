@@ -8,7 +8,10 @@ import numpy as np
 import torch
 
 from spprepro.data.voc import Annotation, Split
+from spprepro.detect.boxes import fit_box_regressor
+from spprepro.detect.detector import Detector, Regressors
 from spprepro.detect.features import SppFeatures
+from spprepro.detect.mining import LayerSvms
 from spprepro.detect.sources import Source
 from spprepro.detect.trunk import Head, trunk_of
 from spprepro.detection import Protocol
@@ -93,3 +96,23 @@ def spp(
     plain, tuned = (Head(inputs, backbone.fc, len(CLASSES) + 1, 0.5, generator) for _ in range(2))
     trunk = trunk_of(network, backbone, 1 / 64).requires_grad_(False)
     return SppFeatures(trunk, levels, scales, protocol or Protocol(), plain, tuned, halve=halve).eval()
+
+
+def learned(protocol: Protocol | None = None) -> Detector:
+    """Random SVMs and regressors on a random ZF-5, which give all rows of Table 9."""
+    rng = np.random.default_rng(0)
+    features = spp([160, 240], protocol)
+    inputs = features.inputs
+    lengths = {"pool5": inputs, "fc6": 24, "ftfc6": 24, "ftfc7": 24}
+    svms = {
+        row: LayerSvms(
+            rng.normal(0, 1, (len(CLASSES), length)).astype(np.float32), rng.normal(0, 1, 3).astype(np.float32), 0.3, 17
+        )
+        for row, length in lengths.items()
+    }
+    each = []
+    for _ in CLASSES:
+        boxes = anywhere(120, 160, 20, rng)
+        near = boxes + rng.uniform(0, 3, (20, 4)) * [-1, -1, 1, 1]
+        each.append(fit_box_regressor(rng.normal(0, 1, (20, inputs)).astype(np.float32), boxes, near, 100.0))
+    return Detector(features, protocol or Protocol(), list(CLASSES), svms, Regressors(each, 0.2), "pool5")

@@ -147,7 +147,13 @@ def save(detector: Detector, folder: Path) -> Path:
 
 
 def restore(content: Mapping[str, Any], features: Any, protocol: Protocol, regress: str) -> Detector:
-    """The detector of a file's content; `features` has the right layers and takes their weights."""
+    """The detector of a file's content; `features` has the right layers and takes their weights.
+
+    Raises DataError for weights of other layers, and for the content of another kind of file.
+    """
+    missing = [key for key in ("features", "classes", "svms") if key not in content]
+    if missing:
+        raise DataError(f"{NAME}: holds no {' and no '.join(missing)}, so it is no detector; learn it again")
     try:
         features.load_state_dict(content["features"])
     except RuntimeError as error:
