@@ -25,10 +25,22 @@ def names(jobs: list[Config]) -> list[str]:
 
 def test_every_cell_of_every_table_has_a_job_that_composes():
     tables = load_all(folders.experiments())
-    wanted = {cell.job for table in tables for cell in table.cells.values() if not cell.quoted}
+    ours = [cell for table in tables for cell in table.cells.values() if not cell.quoted]
     found = ordered(jobs_of([table.number for table in tables]))
-    assert wanted <= set(names(found))
+    assert {cell.job for cell in ours if not cell.by_name} <= set(names(found))
     assert len(names(found)) == len(set(names(found)))
+
+
+def test_jobs_that_run_by_name_are_not_among_those_of_a_table():
+    tables = load_all(folders.experiments())
+    named = {cell.job for table in tables for cell in table.cells.values() if cell.by_name}
+    assert named and not named & set(jobs_of([table.number for table in tables]))
+    for job in named:
+        assert (folders.conf() / "experiment" / f"{job}.yaml").is_file(), job
+
+
+def test_a_table_that_is_all_quoted_has_nothing_to_run():
+    assert jobs_of([13]) == [] and ordered(jobs_of([13])) == []
 
 
 def test_table_2_is_four_networks_three_trainings_and_two_trials_of_the_text():

@@ -129,7 +129,7 @@ def test_computed_cells_and_unprinted_ones(results: Path) -> None:
     markdown = (results / "mini" / "tables" / "table01.md").read_text(encoding="utf-8")
     assert "| 27 | 26, computed | -1 (known) |" in markdown
     assert "| 55 | 54, computed | -1 |" in markdown  # nothing explains this one
-    assert "| - | 63.00, computed |  |" in markdown
+    assert "| — | 63.00, computed |  |" in markdown
     with (results / "mini" / "tables" / "table01.csv").open(newline="", encoding="utf-8") as file:
         cells = {(line["row"], line["column"]): line for line in csv.DictReader(file)}
     assert (cells["parameters_nospp", "zf5"]["paper"], cells["parameters_nospp", "zf5"]["difference"]) == ("", "")
