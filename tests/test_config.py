@@ -27,7 +27,7 @@ def faults(*overrides):
 @pytest.mark.parametrize("tier", ["smoke", "mini", "small", "paper"])
 @pytest.mark.parametrize("experiment", sorted(path.stem for path in (folders.conf() / "experiment").glob("*.yaml")))
 def test_every_experiment_is_valid_at_every_tier(tier, experiment):
-    config = check(compose(f"experiment={experiment}", f"tier={tier}", "data.root=somewhere"))
+    config = check(compose(f"experiment={experiment}", f"tier={tier}", "data.root=somewhere", "voc.root=somewhere"))
     assert (config.name, config.tier) == (experiment, tier)
 
 
@@ -95,6 +95,92 @@ def test_faults_of_all_kinds_come_together():
 )
 def test_values_that_do_not_go_together(overrides, part):
     assert any(part in fault for fault in faults(*overrides))
+
+
+@pytest.mark.parametrize(
+    ("override", "part"),
+    [
+        ("detection.windows=-1", "detection.windows: -1 must be 0 (all) or more"),
+        ("voc.images=-1", "voc.images: -1 must be 0 (all) or more"),
+        ("detection.batch=0", "detection.batch: 0 must be over 0"),
+        ("detection.timed=0", "detection.timed: 0 must be over 0"),
+        ("detection.batch=18", "detection.batch: 18 is no multiple of 4"),
+        ("detection.dropout=1.0", "detection.dropout: 1.0 must be in [0, 1)"),
+        ("detection.dropout=-0.1", "detection.dropout: -0.1 must be in [0, 1)"),
+        ("detection.scales=[]", "detection.scales: [] must be rising"),
+        ("detection.scales=[688,480]", "detection.scales: [688, 480] must be rising"),
+        ("detection.scales=[480,480]", "detection.scales: [480, 480] must be rising"),
+        ("detection.scales=[1]", "detection.scales: [1] must be rising"),
+        ("protocol.scales=[2,1]", "protocol.scales: [2, 1] must be rising"),
+        ("detection.rows=[]", "detection.rows: [] must be one or more"),
+        ("detection.rows=[pool5,pool5]", "must be one or more different rows"),
+        ("detection.rows=[pool5,ftfc7_bb]", "add ftfc7"),
+        ("detection.rows=[fc7]", "detection.rows"),
+        ("protocol.finetune.spp={rates:[0.1],steps:[1,2]}", "protocol.finetune.spp: as many rates as steps"),
+        ("protocol.finetune.spp={rates:[],steps:[]}", "protocol.finetune.spp: as many rates as steps"),
+        ("protocol.finetune.spp={rates:[0.1],steps:[]}", "protocol.finetune.spp: as many rates as steps"),
+        ("protocol.finetune.spp={rates:[0.1,0.1],steps:[3,0]}", "steps over 0"),
+        ("protocol.ridge=0", "protocol.ridge: 0"),
+        ("protocol.mapping=caffe", "protocol.mapping"),
+        ("voc.unusable=drop", "voc.unusable"),
+    ],
+)
+def test_values_of_a_detection_job_that_are_wrong(override, part):
+    found = faults("experiment=table9_zf5_1sc", "tier=smoke", override)
+    assert any(part in fault for fault in found), found
+
+
+def test_faults_of_a_detection_job_come_together():
+    found = faults("experiment=table9_zf5_1sc", "tier=smoke", "detection.windows=-1", "protocol.ridge=-1", "seed=-1")
+    assert len(found) == 3
+
+
+def test_a_method_without_a_schedule_is_named():
+    """A protocol of one's own may leave out what no job of it needs."""
+    raw = compose("experiment=table9_zf5_1sc", "tier=smoke")
+    del raw["protocol"]["finetune"]["rcnn"]
+    check(raw)
+    raw["detection"]["method"] = "rcnn"
+    with pytest.raises(ConfigError, match=r"protocol\.finetune\.rcnn: missing"):
+        check(raw)
+
+
+@pytest.mark.parametrize("method", ["selective_search", "edge_boxes", "mat"])
+def test_windows_may_come_from_three_places(method):
+    config = check(compose("experiment=table9_zf5_1sc", "tier=smoke", f"proposals={method}"))
+    assert config.proposals.method == method
+
+
+def test_settings_of_the_windows_reach_the_job():
+    config = check(compose("experiment=table9_zf5_1sc", "proposals=mat", "proposals.files.test=windows.mat"))
+    assert config.proposals.files == {"trainval": None, "test": "windows.mat"}
+    plain = check(compose("experiment=table9_zf5_1sc"))
+    assert plain.proposals == check(compose("experiment=table9_zf5_1sc", "proposals=selective_search")).proposals
+    assert plain.identity() != config.identity()
+    found = faults("experiment=table9_zf5_1sc", "proposals=edge_boxes", "proposals.thresholds=[50]")
+    assert any("proposals.thresholds" in fault for fault in found)
+
+
+def test_the_released_protocol_differs_from_the_papers_where_it_says_so():
+    paper, released = (
+        check(compose("experiment=table9_zf5_5sc", "tier=paper", "voc.root=x", "data.root=x", f"protocol={name}"))
+        for name in ("paper", "released")
+    )
+    differing = {
+        item.name: getattr(released.protocol, item.name)
+        for item in dataclasses.fields(paper.protocol)
+        if getattr(paper.protocol, item.name) != getattr(released.protocol, item.name)
+    }
+    schedule = differing.pop("finetune")
+    assert schedule["rcnn"] == paper.protocol.finetune["rcnn"]
+    assert (schedule["spp"].rates, schedule["spp"].steps) == ([1e-3, 1e-4, 1e-5], [30000, 30000, 140000])
+    assert differing == {
+        "name": "released", "mapping": "released", "scale_rule": "released", "scales": [480, 576, 688, 874, 1200],
+        "finetune_scale": "random", "flips": True, "negatives": "cells", "at_limit": False, "ridge": 4000.0,
+        "regress": "after_nms",
+    }  # fmt: skip
+    assert dataclasses.replace(released, protocol=paper.protocol, detection=paper.detection) == paper
+    assert released.detection.scales == released.protocol.scales and paper.detection.scales == paper.protocol.scales
 
 
 @pytest.mark.parametrize("backbone", ["squeezenet1_0", "alexnet", "vgg16"])
