@@ -3,7 +3,7 @@
 An epoch of Lightning is a block of mini-batches, whose windows are looked up image by image before it begins.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -184,9 +184,3 @@ def finetune(
     set_threads(trainer_config.threads)
     trainer.fit(FineTuner(network, schedule), datamodule=blocks, ckpt_path=checkpoint, weights_only=True)
     return snapshots.elapsed
-
-
-def layers_of(rows: Sequence[str], regress: str) -> list[str]:
-    """The layers that these rows of Table 9 need; `regress`: that of the box regression."""
-    named = [row for row in rows if row != "ftfc7_bb"]
-    return named + ([regress] if "ftfc7_bb" in rows and regress not in named else [])

@@ -35,7 +35,7 @@ def learn(config: Config, features: Any, source: Source, folder: Path, identity:
     regress = "pool5" if spp else "ftpool5"
     layers: list[str] = [row for row in rows if row != BB]
     asked = layers + ([regress] if BB in rows and regress not in layers else [])
-    work = folder / "work"
+    work = folder / "learning"
     kept = work if config.detection.keep_maps else None
     maps = SppStore(features, source, kept / "maps" if kept else None)
     if features.tuned is not None:
