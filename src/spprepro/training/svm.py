@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from spprepro.errors import DataError
 
-_FIRST, _TIGHTER = 0.01, 0.1  # first tolerance of the projected gradients, and its factor while a gap is too wide
+_FIRST, _TIGHTER = 0.03, 0.1  # first tolerance of the projected gradients, and its factor while a gap is too wide
 _PASSES = 1000  # over the rows, at one tolerance; liblinear's limit
 
 
