@@ -14,7 +14,7 @@ from torchvision import models
 from torchvision.models.squeezenet import Fire
 
 from spprepro.errors import ConfigError, DataError
-from spprepro.folders import located
+from spprepro.folders import data_home, located
 from spprepro.nets.trunks import Backbone, Layer
 
 Colours = tuple[float, float, float]
