@@ -29,6 +29,7 @@ bench: setup
 	$(BIN)/python -m spprepro task=bench bench=train_loop
 	$(BIN)/python -m spprepro task=bench bench=views backbone=overfeat7
 	$(BIN)/python -m spprepro task=bench bench=window_pooling
+	$(BIN)/python -m spprepro task=bench bench=rcnn_vs_spp
 	$(BIN)/python -m spprepro task=bench bench=svm
 
 report: setup

@@ -20,6 +20,7 @@ from spprepro.data.decode import decode
 from spprepro.data.prepare import prepare_voc
 from spprepro.data.voc import CLASSES, Split, read_split
 from spprepro.detect import detector as detectors
+from spprepro.detect import times
 from spprepro.detect.detector import Detector
 from spprepro.detect.drawing import draw
 from spprepro.detect.evaluate import evaluate, reevaluate
@@ -34,12 +35,17 @@ from spprepro.detect.testing import test
 from spprepro.detect.trunk import Head, Trunk, trunk_of, trunk_of_torchvision
 from spprepro.detection import EdgeBoxes, MatFiles, SelectiveSearch
 from spprepro.errors import DataError
+from spprepro.files import write_text
 from spprepro.folders import located
 from spprepro.nets.geometry import head_inputs
 from spprepro.nets.network import Network
 from spprepro.nets.trunks import Backbone
 from spprepro.terminal import bars
 from spprepro.training.checkpoint import newest
+from spprepro.training.cpu import set_threads
+
+RCNN_AT_MOST = 500  # windows of R-CNN's growth at the quick tiers, where it would take most of the job
+SMOKE_WINDOWS = 60
 
 Outcome = tuple[dict[str, records.Metric], dict[str, Any], float]
 """Metrics, what the record says of the data, seconds."""
@@ -129,7 +135,59 @@ def _tested(config: Config, found: list[Detector], split: Split, rows: Any, fold
 
 
 def times_job(config: Config, folder: Path) -> Outcome:
-    raise NotImplementedError
+    """Times of SPP-net and R-CNN on detection.timed test images; models: the SPP-net's network, then R-CNN's own."""
+    started = time.monotonic()
+    source = _timed(config)
+    methods, setting = _to_time(config, source)
+    set_threads(config.trainer.threads)
+    one, five, zf5 = methods["spp_1sc"], methods["spp_5sc"], methods["rcnn_zf5"]
+    with inference(config):
+        seconds = times.measure(methods, source, setting)
+        most = RCNN_AT_MOST if config.tier in ("mini", "smoke") else times.COUNTS[-1]
+        growth = times.grow(one, zf5, five.scales, source, setting, most)
+    write_text(folder / times.GROWTH, growth)
+    metrics, replicates = times.evaluate(seconds)
+    outcomes.write(folder, {}, replicates)
+    data = {
+        "name": "mini" if config.voc.root is None else "voc07",
+        "fingerprint": fingerprint(source.split),
+        "train": 0,
+        "test": len(source),
+        "windows": round(float(np.mean([len(source.windows(number)) for number in range(len(source))])), 1),
+        "booked": times.BOOKED,
+    }
+    return metrics, data, time.monotonic() - started
+
+
+def _timed(config: Config) -> Source:
+    """detection.timed images of test, drawn by the seed, without those that have no window; in their order."""
+    split = read_voc(config, "test")
+    drawn = np.random.default_rng(config.seed).permutation(len(split.images))[: config.detection.timed]
+    part = replace(split, images=[split.images[number] for number in sorted(drawn)])
+    source, _ = usable(source_of(config, part), "skip")
+    if not len(source):
+        raise DataError(f"proposals: none for any of the {len(drawn)} images to be timed; there is nothing to measure")
+    return replace(source, limit=SMOKE_WINDOWS) if config.tier == "smoke" and not source.limit else source
+
+
+def _to_time(config: Config, source: Source) -> tuple[dict[str, Any], times.Setting]:
+    """The four methods, with fc layers as pre-trained: fine-tuned ones have the same sizes. One ZF-5 serves three."""
+    if len(config.models) != 2:
+        raise DataError(f"models: {config.models} must be two: the job of SPP-net's network, then that of R-CNN's")
+
+    def features(model: str, method: Any) -> Any:
+        its = ordered([model])[-1]
+        detection = replace(config.detection, method=method, rows=["ftfc7"], keep_maps=False)
+        job = replace(config, models=[model], backbone=its.backbone, pyramid=its.pyramid, detection=detection)
+        return features_of(job, pretrained(job)).to(device).eval()
+
+    device = torch.device("cuda" if config.trainer.accelerator == "gpu" else "cpu")
+    first, second = config.models
+    one, alex5 = features(first, "spp"), features(second, "rcnn")
+    zf5 = RcnnFeatures(None, CropNet(one.trunk, one.levels, one.tuned), one.trunk.backbone.crop).eval()
+    five = times.with_scales(one, config.protocol.scales)
+    methods = {"spp_1sc": one, "spp_5sc": five, "rcnn_alex5": alex5, "rcnn_zf5": zf5}
+    return methods, times.Setting(config.protocol, source.split.classes, device)
 
 
 def detect_picture(config: Config) -> Path:

@@ -90,8 +90,9 @@ def run_tables(config: Config) -> None:
         from spprepro.report.render import report
         from spprepro.report.terminal import terminal
 
-        if len(failed) < len(wanted):
+        if wanted and len(failed) < len(wanted):
             report(Path(config.results_dir), [config.tier])
+        if not wanted or len(failed) < len(wanted):  # a table may be all quoted
             print(terminal(Path(config.results_dir), config.tier, config.tables))
     if faults:
         raise Faults(faults)

@@ -197,6 +197,8 @@ def plan(config: Config, jobs: Sequence[Config]) -> str:
 
 def plan_all(jobs: Sequence[Config]) -> str:
     """What of these jobs would run, in this order, and what it would cost; runs nothing and loads no torch."""
+    if not jobs:
+        return "nothing to run: every number is quoted"
     by_name = {job.name: job for job in jobs}
     amount, (rate, source) = counts(jobs[0]), measured_rate(jobs[0])
     trainer = jobs[0].trainer

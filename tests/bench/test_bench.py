@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from omegaconf import OmegaConf
 from torch.utils.data import DataLoader
 
-from spprepro.bench import svm
+from spprepro.bench import rcnn_vs_spp, svm
 from spprepro.bench.input_pipeline import resampled
 from spprepro.bench.result import Measurement, Side, finish
 from spprepro.bench.train_loop import BareSteps, bare_steps
@@ -24,6 +25,7 @@ from spprepro.classify.views import score
 from spprepro.config import Config, check
 from spprepro.data.loader import whole
 from spprepro.data.prepare import prepare
+from spprepro.detect.rcnn import CropNet, RcnnFeatures
 from spprepro.errors import ConfigError
 from spprepro.folders import conf
 from spprepro.training.lightning import fitting
@@ -66,6 +68,43 @@ def test_command_leaves_a_whole_record(
     assert record["met"] == (record["ratio"] >= float(bound) if sign == ">=" else record["ratio"] <= float(bound))
     assert record["command"] == f"python -m spprepro task=bench bench={bench} tier=smoke data.workers=1"
     assert f"required {limit}: {'met' if record['met'] else 'NOT met'}" in done.stdout
+
+
+@pytest.mark.slow  # two processes load torch, and a third of the work is at scale 1200: about 25 s on a busy machine
+def test_rcnn_against_spp_leaves_a_record_for_one_scale_and_for_five(cli: Callable[..., Any], tmp_path: Path) -> None:
+    done = cli("task=bench", "bench=rcnn_vs_spp", "tier=smoke")
+    assert done.returncode == 0, done.stderr
+    for name, scales, limit in (("1sc", "688", ">= 160.0"), ("5sc", "480-576-688-864-1200", ">= 24.0")):
+        record = json.loads((tmp_path / "results" / "bench" / f"rcnn_vs_spp_{name}.json").read_text())
+        assert record.keys() >= KEYS | {"images"} and record["name"] == f"rcnn_vs_spp_{name}"
+        assert (record["settings"]["scales"], record["requirement"]) == (scales, limit)
+        assert record["ours"] > 0 and record["peer"] > 0 and record["met"] == (record["ratio"] >= float(limit[3:]))
+        assert 0.1 < record["settings"]["peak GB of testing at five scales"] < 3
+        assert f"rcnn_vs_spp_{name}.json" in done.stdout
+
+
+def test_limits_of_rcnn_against_spp_are_those_of_the_sizes() -> None:
+    net = smoke().backbone
+    pixels, operations = rcnn_vs_spp.limits(net, 2000, [688])
+    assert pixels == pytest.approx(2000 * 224**2 / (688 * 918))
+    assert 120 < operations < pixels  # the borders of small maps that no window of a convolution reaches
+    assert rcnn_vs_spp.limits(net, 1000, [688])[1] == pytest.approx(operations / 2)
+
+
+def test_time_of_some_crops_stands_for_all_windows() -> None:
+    config = smoke()
+    spp = rcnn_vs_spp.spp_features(config, config.backbone.scaled(1 / 16), [96])
+    rcnn: Any = RcnnFeatures(None, CropNet(spp.trunk, spp.levels, spp.tuned), 64)  # type: ignore[arg-type]
+    seen = []
+
+    def slowly(module: Any, inputs: Any) -> None:
+        seen.append(len(inputs[0]))
+        time.sleep(0.1)
+
+    rcnn.tuned.trunk.register_forward_pre_hook(slowly)
+    with torch.inference_mode():
+        found = rcnn_vs_spp.each(rcnn, torch.zeros(6, 3, 64, 64, dtype=torch.uint8), 4, 60, torch.device("cpu"))
+    assert seen == [4, 2] and 2.0 <= found.conv < 6 and 0 < found.fc < 2
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from spprepro.detect import mining
+from spprepro.detect.detector import ABOVE
 from spprepro.detect.mining import EASY, HARD, LayerSvms, Miner, feature_scale, negatives
 from spprepro.training.svm import RCNN, train_svms
 
@@ -218,6 +219,19 @@ def test_classes_without_objects_or_windows_and_images_without_windows(rule):
     assert np.isfinite(found.weights).all() and np.isfinite(found.biases).all()
     scores = found.scores(np.concatenate(images(np.random.default_rng(12), 2)))
     assert (scores[:, 2] < -0.9).all()  # never seen: never found
+
+
+def test_a_class_without_objects_keeps_no_window_and_finds_none():
+    """The SVM of negatives alone scores -1 everywhere: it would keep them all, and find them all."""
+    values, labels = positives(np.random.default_rng(10))
+    miner = Miner(values[labels < 2], labels[labels < 2], CLASSES, 1.0, 1)
+    seen = images(np.random.default_rng(11), 5)
+    for each in seen:
+        show(miner, each)
+        assert not (miner.labels[: miner.count, 2] < 0).any()
+    found = miner.finish()
+    assert (found.scores(np.concatenate(seen))[:, 2] < ABOVE).all()
+    assert 0 < found.rows < sum(map(len, seen))
 
 
 def test_no_object_at_all():

@@ -92,7 +92,7 @@ def test_many_columns_stand_below_one_another(results: Path) -> None:
     assert lines[at + 2].startswith("| difference | -9.2 | -28.6 |")
     assert next(line for line in lines if line.startswith("| R-CNN bb (ZF-5): paper, not run | 59.2 | 68.4 |"))
     assert next(line for line in lines if line.startswith("| DPM | 33.7 | 33.2 |"))
-    table = [line for line in lines if line.startswith("|  | mAP") or line.startswith(("| DPM", "| SPP bb"))]
+    table = [line for line in lines if line.startswith("|  | mAP") or line.startswith(("| DPM", "| ours", "| diff"))]
     assert {line.count("|") for line in table} == {23}
     page = Cells((results / "mini" / "report.html").read_text(encoding="utf-8"))
     at = next(i for i, row in enumerate(page.rows) if row and row[0] == "SPP bb (ZF-5) paper")
@@ -127,7 +127,7 @@ def test_cells_filled_by_name_show_once_they_are_filled(results: Path) -> None:
 def test_the_terminal_shows_wide_tables_in_blocks_that_fit(results: Path) -> None:
     text = terminal(results, "mini", [9, 11, 12])
     assert max(map(len, text.splitlines())) <= WIDTH
-    assert text.count("  SPP bb (ZF-5) ") >= 4 and "mbike" in text and "68.0" in text
+    assert text.count("\n  SPP bb (ZF-5) ") > 1 and "mbike" in text and "68.0" in text
 
 
 def test_a_table_that_is_all_quoted_needs_no_records(tmp_path: Path, results: Path) -> None:

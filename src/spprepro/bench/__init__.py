@@ -11,6 +11,8 @@ def run_bench(config: Config) -> None:
         from spprepro.bench.views import measure
     elif config.bench == "window_pooling":
         from spprepro.bench.window_pooling import measure
+    elif config.bench == "rcnn_vs_spp":
+        from spprepro.bench.rcnn_vs_spp import measure
     elif config.bench == "svm":
         from spprepro.bench.svm import measure
     else:

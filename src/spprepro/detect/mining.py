@@ -2,7 +2,8 @@
 
 Positives are the objects themselves. Negatives overlap the class's objects by at most 0.3. The first images give all of
 theirs; of each later one those that the SVM of the moment does not yet keep out by the margin. After LIMIT new ones a
-class is trained again and forgets the easy; so are all at the end.
+class is trained again and forgets the easy; so are all at the end. A class without objects is not learned: its SVM
+scores -1 everywhere, which is over HARD, so it would keep nearly every window of every image.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ NORM = 20.0  # mean length that features are scaled to
 OVERLAP = 0.3  # with an object, at most, of a negative
 SAME = 0.7  # overlap above which two negatives are as good as one
 HARD, EASY = -1.0001, -1.2  # scores: above the first a window is added, below the second it is dropped
+NEVER = -2.0  # score of every window for a class without objects: under that of any candidate (detector.ABOVE)
 LIMIT = 2000  # new negatives of a class that make it train again
 ROOM = 2**34  # bytes asked for at once for features; untouched pages take no memory, and copying as many would
 GROWTH = 1.5  # of that room when it is full
@@ -56,10 +58,11 @@ class Miner:
         self.features = positives * np.float32(scale)
         self.labels = np.zeros((len(positives), classes), np.int8)
         self.labels[np.arange(len(positives)), labels] = 1
+        self.known = np.flatnonzero((self.labels > 0).any(0))  # classes that have objects
         self.duals = np.zeros((classes, len(positives)), np.float32)
         self.count = len(positives)  # rows in use; the arrays are longer
         self.weights = np.zeros((classes, positives.shape[1]), np.float32)
-        self.biases = np.zeros(classes, np.float32)
+        self.biases = np.full(classes, NEVER, np.float32)
         self.trained = np.zeros(classes, bool)
         self.fresh = np.zeros(classes, np.int64)  # negatives since a class was last trained
 
@@ -80,7 +83,7 @@ class Miner:
         scaled = features * np.float32(self.scale)
         scores = (scaled @ self.weights.T + self.biases)[inverse]
         marks = np.zeros((len(features), self.labels.shape[1]), np.int8)
-        for label in range(marks.shape[1]):
+        for label in self.known:
             wanted = eligible[:, label]
             if self.trained[label]:
                 wanted = wanted & (scores[:, label] > HARD)
@@ -110,8 +113,9 @@ class Miner:
         self._drop_unused()
 
     def finish(self) -> LayerSvms:
-        """All classes trained once more on everything that was found."""
-        self.train(np.arange(len(self.biases)))
+        """All classes that have objects, trained once more on everything that was found."""
+        if len(self.known):
+            self.train(self.known)
         negatives = int((self.labels[: self.count] < 0).any(1).sum())
         return LayerSvms(self.weights, self.biases, self.scale, negatives)
 

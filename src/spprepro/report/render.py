@@ -10,13 +10,14 @@ from string import Template
 from spprepro.files import write_text
 from spprepro.paper.tables import Head
 from spprepro.records import Found, Record
-from spprepro.report import claims, wide
+from spprepro.report import claims, plots, wide
 from spprepro.report.sheets import CLAIMS_LEGEND, DASH, LEGEND, Sheet, Shown, collect, count, md, warning
 
 _CSV_COLUMNS = (
     *("table", "tier", "scale", "group", "row", "column", "metric", "unit", "job", "state"),
     *("paper", "paper_gain", "ours", "ours_std", "ours_gain", "seeds", "difference"),
 )
+GROWTH = "plots/growth.svg"  # in the tier's folder
 _FILES = "Made by `python -m spprepro task=report` from the records alone; do not edit."
 
 
@@ -32,11 +33,20 @@ def report(results_dir: Path, tiers: Sequence[str] | None = None) -> list[Path]:
             for ending, text in (("md", _markdown(sheet, folder.parent)), ("csv", _csv(sheet))):
                 written.append(folder / f"{sheet.table.name}.{ending}")
                 write_text(written[-1], text)
+            if growth := _growth(sheet):
+                written.append(results_dir / tier / GROWTH)
+                write_text(written[-1], plots.growth(growth))
         written.append(folder / "claims.csv")
         write_text(written[-1], claims.claims_csv(sheets))
         written.append(results_dir / tier / "report.html")
         write_text(written[-1], _page(tier, sheets, found, results_dir / tier))
     return written
+
+
+def _growth(sheet: Sheet) -> Path | None:
+    """The file that the plot beside Table 9 is drawn from, of the first seed that has it."""
+    files = [item.path.with_name(plots.FILE) for item in sheet.used if item.record.experiment == plots.JOB]
+    return next((path for path in files if path.is_file()), None) if sheet.table.number == 9 else None
 
 
 def readme_block(results_dir: Path) -> str:
@@ -70,6 +80,7 @@ def _markdown(sheet: Sheet, tier_dir: Path) -> str:
         f"**{warning(sheet.tier)}**" if warning(sheet.tier) else "",
         f"{md(table.caption)} {sheet.summary}.",
         *_markdown_table(sheet, only_run=False),
+        f"[How the times grow with windows and scales](../{GROWTH})" if _growth(sheet) else "",
         LEGEND,
         f"{md(table.protocol)} {md(table.editions)}",
         *claims.markdown(sheet),
@@ -179,11 +190,12 @@ def _html_sheet(sheet: Sheet) -> str:
     table, note = sheet.table, escape(warning(sheet.tier))
     badge = f' <b class="badge" title="{note}">{sheet.tier}</b>' if note else ""
     body = wide.html(sheet, badge) if len(sheet.columns) > wide.MANY else _html_table(sheet, badge)
+    plot = f'<p><img src="{GROWTH}" alt="{escape(plots.ALT)}"/></p>\n' if _growth(sheet) else ""
     return (
         f'<section id="{table.name}" class="{"order-only" if note else "paper-scale"}">\n'
         f"<h2>Table {table.number}. {escape(table.title)}</h2>\n"
         f'<p>{escape(table.caption)}</p>\n<p class="note">{sheet.summary}</p>\n'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Table {table.number}">{body}</div>\n'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Table {table.number}">{body}</div>\n{plot}'
         f'<p class="note">{escape(table.protocol)} {escape(table.editions)}</p>\n{claims.html(sheet)}</section>'
     )
 
