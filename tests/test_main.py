@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from spprepro import folders, records
@@ -95,11 +96,17 @@ def test_every_experiment_runs_at_smoke(cli, tmp_path):
     done = cli("experiment=all", "tier=smoke")
     assert done.returncode == 0, done.stderr
     found = {path.parent.parent.name: path for path in (tmp_path / "results").glob("smoke/*/seed0/record.json")}
-    assert set(found) == {name for name in EXPERIMENTS if name != "all" and not re.fullmatch(r"table\d+", name)}
+    by_name = {name for name in EXPERIMENTS if "squeezenet" in name}  # they need a file of weights
+    assert (
+        set(found) == {name for name in EXPERIMENTS if name != "all" and not re.fullmatch(r"table\d+", name)} - by_name
+    )
     for name, path in found.items():
         record = records.read(path)
         assert (record.status, record.experiment) == ("smoke", name)
         if name.endswith("_layers"):
+            continue
+        if yaml.safe_load((path.parent / "config.yaml").read_text())["kind"] in ("detect", "combine", "times"):
+            assert record.metrics and all(metric.n == record.data["test"] for metric in record.metrics.values())
             continue
         standard = {"ten", "crop"} | (set() if "nospp" in name else {"full"})
         views = {
