@@ -33,7 +33,7 @@ from spprepro.detect.rcnn import CropNet, RcnnFeatures
 from spprepro.detect.sources import Source, fingerprint, usable
 from spprepro.detect.testing import test
 from spprepro.detect.trunk import Head, Trunk, trunk_of, trunk_of_torchvision
-from spprepro.detection import MatFiles, SelectiveSearch
+from spprepro.detection import EdgeBoxes, MatFiles, SelectiveSearch
 from spprepro.errors import DataError
 from spprepro.files import write_text
 from spprepro.folders import located
@@ -81,6 +81,25 @@ def detect_job(config: Config, folder: Path) -> Outcome:
         "negatives": {row: svm.rows for row, svm in found.svms.items()},
     }
     return metrics, data_said, seconds
+
+
+def unreadable(config: Config) -> list[str]:
+    """The folder and files that the job names and that are not there; they are looked for before what it needs runs."""
+    faults: list[str] = []
+    settings = config.proposals
+    if config.voc.root is not None:
+        try:
+            prepare_voc(config.voc)
+        except DataError as error:
+            faults += error.faults
+    if isinstance(settings, EdgeBoxes) and not (settings.model and Path(settings.model).is_file()):
+        faults.append(f"proposals.model: {settings.model} is no file; it must be OpenCV's model.yml.gz for EdgeBoxes")
+    if isinstance(settings, MatFiles):
+        for name in ("trainval", "test")[config.kind != "detect" :]:
+            path = settings.files.get(name)
+            if path is None or not Path(path).is_file():
+                faults.append(f"proposals.files.{name}: {path} is no file; name the .mat file with its windows")
+    return faults
 
 
 def combine_job(config: Config, folder: Path) -> Outcome:

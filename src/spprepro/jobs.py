@@ -99,7 +99,7 @@ def run_tables(config: Config) -> None:
 
 
 def _refuse_lost(jobs: Sequence[Config], asked: Sequence[Config]) -> None:
-    """All at once, before any work: run folders with other settings, and networks whose weights are gone."""
+    """All at once, before any work: other settings, data that is not there, networks without weights."""
     faults: list[str] = []
     folders = {job.name: runfolder.path_of(job) for job in jobs}
     for job in jobs:
@@ -110,6 +110,10 @@ def _refuse_lost(jobs: Sequence[Config], asked: Sequence[Config]) -> None:
                 faults += error.faults
         if (folders[job.name] / records.NAME).exists() and not job.overwrite:
             continue
+        if job.detects:
+            from spprepro import detecting
+
+            faults += [f"{job.name}: {fault}" for fault in detecting.unreadable(job)]
         for need in needs(job):
             folder = folders[need]
             if (folder / records.NAME).exists() and not any((folder / "checkpoints").glob("*.ckpt")):
