@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spprepro import ranks, records, runfolder
-from spprepro.composing import chosen_folder, given, jobs_of, needs, ordered
+from spprepro.composing import at_paper_scale, chosen_folder, given, jobs_of, needs, ordered
 from spprepro.config import Config, check
 from spprepro.errors import ConfigError, DataError, Faults
 
@@ -43,9 +43,7 @@ def _follow() -> None:
 
 def _do(config: Config) -> None:
     if config.task == "report":
-        from spprepro.report.render import report
-
-        for path in report(Path(config.results_dir)):
+        for path in _report(config):
             print(path)
     elif config.task == "plan":
         from spprepro.plan import plan, plan_all
@@ -117,11 +115,10 @@ def run_tables(config: Config) -> None:
             failed.add(job.name)
             faults += [f"{job.name}: {fault}" for fault in error.faults]
     if config.tier != "smoke":
-        from spprepro.report.render import report
         from spprepro.report.terminal import terminal
 
         if wanted and len(failed) < len(wanted):
-            report(Path(config.results_dir), [config.tier])
+            _report(config, [config.tier])
         if not wanted or len(failed) < len(wanted):  # a table may be all quoted
             print(terminal(Path(config.results_dir), config.tier, config.tables))
     if faults:
@@ -167,15 +164,19 @@ def _finish(config: Config) -> None:
 
 def _refresh(config: Config) -> None:
     """Tables and page of the tier with the new record; another record's fault must not fail this job."""
-    from spprepro.report.render import report
-
     if config.tier == "smoke":
         return
     try:
-        pages = [path for path in report(Path(config.results_dir), [config.tier]) if path.suffix == ".html"]
+        pages = [path for path in _report(config, [config.tier]) if path.suffix == ".html"]
         print(f"tables beside the paper's: {pages[0]}")
     except Faults as error:
         print(f"the tables are not refreshed: {error}", file=sys.stderr)
+
+
+def _report(config: Config, tiers: Sequence[str] | None = None) -> list[Path]:
+    from spprepro.report.render import report
+
+    return report(Path(config.results_dir), tiers, at_paper_scale())
 
 
 def _train(config: Config, folder: Path) -> None:
