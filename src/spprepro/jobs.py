@@ -45,6 +45,8 @@ def _do(config: Config) -> None:
     if config.task == "report":
         for path in _report(config):
             print(path)
+    elif config.task == "compare":
+        _compare(config)
     elif config.task == "plan":
         from spprepro.plan import plan, plan_all
 
@@ -177,6 +179,15 @@ def _report(config: Config, tiers: Sequence[str] | None = None) -> list[Path]:
     from spprepro.report.render import report
 
     return report(Path(config.results_dir), tiers, at_paper_scale())
+
+
+def _compare(config: Config) -> None:
+    from spprepro.report import compare
+
+    found = compare.compare(Path(str(config.a)), Path(str(config.b)))
+    print(compare.terminal(found))
+    for path in compare.write(found, Path(config.results_dir)):
+        print(path)
 
 
 def _train(config: Config, folder: Path) -> None:

@@ -77,8 +77,8 @@ def cost(jobs: Sequence[Config], found: Sequence[Found]) -> Cost:
     in_all = [None if None in column else sum(hour or 0.0 for hour in column) for column in zip(*hours, strict=True)]
     return Cost(
         about=(
-            f"{len(rows)} jobs at tier=paper fill every table, one seed each: {total.learning + total.testing:.2g} "
-            f"floating-point operations, {total.disk / 1e9:,.0f} GB of checkpoints and scores. "
+            f"{len(rows)} jobs at tier=paper fill every table, one seed each: "
+            f"{(total.learning + total.testing) / 1e18:,.0f} × 10¹⁸ floating-point operations, {total.disk / 1e9:,.0f} GB of checkpoints and scores. "
             "Computed from the configurations; no job has run at this scale."
         ),
         heads=(*HEADS, *(f"hours, {name}" for name in columns)),

@@ -81,8 +81,8 @@ def _stacked(sheet: Sheet, row: Head, columns: Sequence[Head]) -> list[Line]:
         note = "paper, not run" if any(cell and cell.state == "not run" for cell in cells) else ""
         return [Line(row.group, row.label, note, paper)]
     seeds = {cell.seeds_text for cell in run}
-    note = seeds.pop() if len(seeds) == 1 and not sheet.seeds_alike else ""
-    ours = [_ours(cell, bool(seeds)) for cell in cells]
+    note = "" if sheet.seeds_alike or len(seeds) > 1 else next(iter(seeds))
+    ours = [_ours(cell, len(seeds) > 1) for cell in cells]
     return [
         Line(row.group, row.label, "paper", paper),
         Line(row.group, "ours", note, ours, more=True),

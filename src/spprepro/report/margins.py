@@ -25,8 +25,8 @@ NO_MARGIN = Margin("", "")
 def margins(number: int, claims: Iterable[JudgedClaim], cells: Mapping[Place, Cell]) -> dict[CellId, Margin]:
     """Of each cell of table `number` that one of its `claims` is about, the least favourable of their effects.
 
-    A claim about one cell, or about two compared, is about the one that it says to be better. Effects of more cells
-    are no cell's own.
+    A claim about two cells is about the one that it says to be better; if they are to be close, about the first.
+    Effects of more cells are no cell's own.
     """
     least: dict[CellId, tuple[float, Margin]] = {}
     for claim in claims:
@@ -36,8 +36,9 @@ def margins(number: int, claims: Iterable[JudgedClaim], cells: Mapping[Place, Ce
                 continue
             value, digits = judged.result.value, max(cell.measure.digits for _, _, cell in terms)
             room = claim.claim.room(value)
-            for sign, place, cell in terms:
-                if place.table == number and (sign > 0) == (cell.measure.better == "higher"):
+            close = not claim.claim.strict and claim.claim.low <= 0 <= claim.claim.high
+            for sign, place, cell in terms[:1] if close else terms:
+                if place.table == number and (close or (sign > 0) == (cell.measure.better == "higher")):
                     margin = Margin(_signed(room, digits), _word(value, claim.claim))
                     key = place.row, place.column
                     least[key] = min(least.get(key, (room, margin)), (room, margin))

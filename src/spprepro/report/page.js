@@ -34,22 +34,22 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const order = NEXT[head.getAttribute("aria-sort")];
       for (const other of heads) other.setAttribute("aria-sort", other === head ? order : "none");
       const sign = { ascending: 1, descending: -1, none: 0 }[order];
-      [...table.tBodies].forEach((body, i) => {
-        const rows = [...printed[i]].sort((a, b) => sign * compare(key(a, column), key(b, column)));
-        body.append(...rows.flat());
-      });
+      const sorted = (rows) => [...rows].sort((a, b) => sign * compare(key(a, column), key(b, column)));
+      [...table.tBodies].forEach((body, i) => body.append(...sorted(printed[i]).flat()));
     });
   });
 }
 
-const claims = document.querySelector("#claims table");
-if (claims) {
+{
+  const claims = document.querySelector("#claims table");
   const all = blocks(claims.tBodies[0]);
   const verdict = (rows) => rows[0].cells[0].textContent.trim();
-  const bar = Object.assign(document.createElement("div"), { className: "filter" });
+  const bar = document.createElement("div");
+  bar.className = "filter";
   for (const kind of ["all", ...new Set(all.map(verdict))]) {
     const fits = (rows) => kind === "all" || verdict(rows) === kind;
-    const button = Object.assign(document.createElement("button"), { textContent: `${kind} (${all.filter(fits).length})` });
+    const button = document.createElement("button");
+    button.textContent = `${kind} (${all.filter(fits).length})`;
     button.setAttribute("aria-pressed", kind === "all");
     button.addEventListener("click", () => {
       for (const each of bar.children) each.setAttribute("aria-pressed", each === button);

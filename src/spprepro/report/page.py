@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -91,8 +91,11 @@ def _what(found: Sequence[Found]) -> str:
     """What was run, on which data, where, when and how long, in two sentences."""
     kept = [item.record for item in found]
     measured = [record for record in kept if record.wall_s] or kept
-    data = _listed(f"{record.data['name']} ({record.data['test']:,} test images)" for record in measured)
-    places = _listed(f"{record.device}, {record.precision}" for record in measured)
+    places = "; ".join(sorted({f"{record.device}, {record.precision}" for record in measured}))
+    tests: dict[str, set[int]] = {}
+    for record in measured:
+        tests.setdefault(str(record.data["name"]), set()).add(record.data["test"])
+    data = "; ".join(f"{name}, {' or '.join(f'{n:,}' for n in sorted(tests[name]))} test images" for name in sorted(tests))
     days = sorted({record.started[:10] for record in kept})
     hours = sum(record.wall_s for record in kept) / 3600
     jobs = counted(len({record.experiment for record in kept}), "job")
@@ -100,10 +103,6 @@ def _what(found: Sequence[Found]) -> str:
         f"{counted(len(kept), 'record')} of {jobs}, run {' to '.join(dict.fromkeys((days[0], days[-1])))} "
         f"in {hours:.1f} hours on {places}. Data: {data}."
     )
-
-
-def _listed(texts: Iterable[str]) -> str:
-    return "; ".join(sorted(set(texts)))
 
 
 def _groups(lines: Sequence[Line]) -> list[_Group]:
