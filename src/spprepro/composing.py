@@ -36,9 +36,7 @@ def needs(config: Config) -> list[str]:
     return list(dict.fromkeys(model.partition(":")[0] for model in config.models))
 
 
-def ordered(
-    names: Iterable[str], first: Sequence[Config] = (), overrides: Sequence[str] | None = None
-) -> list[Config]:
+def ordered(names: Iterable[str], first: Sequence[Config] = (), overrides: Sequence[str] | None = None) -> list[Config]:
     """The jobs `names` and those in `first` with all that they need, the needed ones before.
 
     Each is composed with `overrides` (None: those of the command line); raises ConfigError with the faults of all.

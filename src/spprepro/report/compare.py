@@ -10,13 +10,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from spprepro import folders, outcomes, records
+from spprepro import folders, records
 from spprepro.errors import DataError
 from spprepro.files import write_text
+from spprepro.paper.evidence import NoOutcomes, Outcomes
 from spprepro.paper.filling import test_data
 from spprepro.paper.statistics import interval, replicates_interval
 from spprepro.paper.tables import load_all
 from spprepro.records import Found
+from spprepro.report.markdown import bar, md
 from spprepro.report.runs import settings
 from spprepro.report.sheets import counted
 
@@ -24,8 +26,8 @@ Verdict = Literal["same", "within", "beyond", "not judged"]
 VERDICTS: tuple[Verdict, ...] = ("same", "within", "beyond", "not judged")
 LEGEND = (
     "difference: b - a, mean over the seeds that both have, with its 95 % interval: a paired bootstrap over the test "
-    "images, widened by the spread of the seeds (with one seed it covers the test images alone). same: every test image "
-    "has the same outcome; within: the interval holds 0; beyond: it does not (by chance alone one in twenty would be)."
+    "images, widened by the spread of the seeds (with one seed it covers the test images alone). same: the number and "
+    "every outcome that is kept are; within: the interval holds 0; beyond: it does not (by chance alone one in twenty would be)."
 )
 _HEADS = ("tier", "job", "cell", "metric", "a", "b", "difference", "verdict", "why")
 _CSV = ("tier", "job", "cell", "metric", "unit", "seeds", "a", "b", "difference", "low", "high", "verdict", "why")
@@ -94,7 +96,7 @@ def compare(a: Path, b: Path) -> Comparison:
         raise DataError(faults)
     lines: list[Line] = []
     differ: dict[tuple[str, str, str], list[_Job]] = {}
-    cells = _cells()
+    cells, kept = _cells(), Outcomes()
     for job in sorted(sets[0].keys() & sets[1].keys()):
         seeds = sorted(sets[0][job].keys() & sets[1][job].keys())
         pairs = [(sets[0][job][seed], sets[1][job][seed]) for seed in seeds]
@@ -102,7 +104,9 @@ def compare(a: Path, b: Path) -> Comparison:
             differ.setdefault(key, []).append(job)
         for metric in pairs[0][0].record.metrics if pairs else ():
             if all(metric in item.record.metrics for pair in pairs for item in pair):
-                lines.append(_line(job, metric, pairs, cells.get((job[1], metric), ("", 3))))
+                lines.append(_line(job, metric, pairs, cells.get((job[1], metric), ("", 3)), kept))
+    if kept.faults:
+        raise DataError(sorted(set(kept.faults)))
     alone = (sorted(sets[0].keys() - sets[1].keys()), sorted(sets[1].keys() - sets[0].keys()))
     return Comparison(a, b, lines, differ, alone)
 
@@ -125,42 +129,35 @@ def _cells() -> dict[tuple[str, str], tuple[str, int]]:
     return found
 
 
-def _line(job: _Job, metric: str, pairs: Sequence[tuple[Found, Found]], cell: tuple[str, int]) -> Line:
+def _line(job: _Job, metric: str, pairs: Sequence[tuple[Found, Found]], cell: tuple[str, int], kept: Outcomes) -> Line:
     values = np.array([[item.record.metrics[metric].value for item in pair] for pair in pairs])
     a, b = values.mean(0)
-    bounds, verdict, why = _judged(metric, pairs, values[:, 1] - values[:, 0])
+    bounds, verdict, why = _judged(metric, pairs, values[:, 1] - values[:, 0], kept)
     unit = pairs[0][0].record.metrics[metric].unit
     return Line(job, cell[0], metric, unit, cell[1], len(pairs), float(a), float(b), bounds, verdict, why)
 
 
 def _judged(
-    metric: str, pairs: Sequence[tuple[Found, Found]], change: Any
+    metric: str, pairs: Sequence[tuple[Found, Found]], change: Any, kept: Outcomes
 ) -> tuple[tuple[float, float] | None, Verdict, str]:
     """The interval of the change (seeds,), the verdict, and why there is none."""
     if any(test_data(a) != test_data(b) or _n(a, metric) != _n(b, metric) for a, b in pairs):
         return None, "not judged", "tested on different images"
     if _n(pairs[0][0], metric) == 0:  # computed, without data
         return None, "beyond" if change.any() else "same", ""
-    if not all(item.path.with_name(outcomes.NAME).is_file() for pair in pairs for item in pair):
-        return None, "not judged", "no outcomes beside a record"
-    bits = [[outcomes.read(item.path.parent).get(metric) for item in pair] for pair in pairs]
-    if all(each is not None for pair in bits for each in pair):
-        d = np.stack([100.0 * (np.asarray(b, float) - np.asarray(a, float)) for a, b in bits])
-        return _verdict(interval(d), not d.any())
-    drawn = [[outcomes.read_replicates(item.path.parent).get(metric) for item in pair] for pair in pairs]
-    if any(each is None for pair in drawn for each in pair):
-        return None, "not judged", "no outcomes of this metric"
-    r = np.stack([np.asarray(b, float) - np.asarray(a, float) for a, b in drawn])
-    r = r[:, ~np.isnan(r).any(0)]
-    if not change.any() and not r.any():
-        return (0.0, 0.0), "same", ""
-    if not r.size or np.ptp(r.mean(0)) == 0:
+    try:
+        outcomes = [[kept.of(item, metric) for item in pair] for pair in pairs]
+    except NoOutcomes as why:
+        return None, "not judged" if change.any() else "same", str(why) if change.any() else ""
+    bits = {each.dtype for pair in outcomes for each in pair} == {np.dtype(bool)}
+    d = np.stack([np.asarray(b, float) - np.asarray(a, float) for a, b in outcomes])
+    d = d[:, ~np.isnan(d).any(0)]
+    if not change.any() and not d.any():
+        return None, "same", ""
+    if not bits and (not d.size or np.ptp(d.mean(0)) == 0):
         return None, "not judged", "the same change on every resample of the test images"
-    return _verdict(replicates_interval(change, r), same=False)
-
-
-def _verdict(bounds: tuple[float, float], same: bool) -> tuple[tuple[float, float], Verdict, str]:
-    return bounds, "same" if same else "within" if bounds[0] <= 0 <= bounds[1] else "beyond", ""
+    low, high = interval(100.0 * d) if bits else replicates_interval(change, d)
+    return (low, high), "within" if low <= 0 <= high else "beyond", ""
 
 
 def _n(item: Found, metric: str) -> int:
@@ -211,7 +208,11 @@ def write(comparison: Comparison, results_dir: Path) -> list[Path]:
 
 def _markdown(c: Comparison) -> str:
     shown = [line for line in c.lines if line.cell or line.verdict == "beyond"]
-    parts = [f"# {c.b} against {c.a}", f"a: {c.a}, b: {c.b}. {c.summary}", _table(_HEADS, [line.texts for line in shown])]
+    parts = [
+        f"# {c.b} against {c.a}",
+        f"a: {c.a}, b: {c.b}. {c.summary}",
+        _table(_HEADS, [line.texts for line in shown]),
+    ]
     parts += [LEGEND, "## Settings that differ"]
     rows = [(*key, _names(jobs)) for key, jobs in c.settings.items()]
     parts.append(_table(("setting", "a", "b", "jobs"), rows) if rows else "None.")
@@ -220,10 +221,7 @@ def _markdown(c: Comparison) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    from spprepro.report.markdown import md
-
-    lines = [heads, ["---"] * len(heads), *([md(text) for text in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(map(bar, [heads, ["---"] * len(heads), *([md(text) for text in row] for row in rows)]))
 
 
 def terminal(c: Comparison) -> str:
@@ -232,7 +230,9 @@ def terminal(c: Comparison) -> str:
     for line in c.lines:
         if line.verdict == "beyond":
             tier, job, cell, metric, a, b, difference, *_ = line.texts
-            lines.append(f"  beyond: {job} (tier={tier}), {metric}{f' ({cell})' if cell else ''}: {a} -> {b}, {difference}")
+            lines.append(
+                f"  beyond: {job} (tier={tier}), {metric}{f' ({cell})' if cell else ''}: {a} -> {b}, {difference}"
+            )
     lines += [f"  setting {key}: {a} -> {b} in {_names(jobs)}" for (key, a, b), jobs in c.settings.items()]
     lines += [f"  only in {folder}: {_names(jobs)}" for folder, jobs in zip((c.a, c.b), c.alone, strict=True) if jobs]
     return "\n".join(lines)

@@ -47,13 +47,13 @@ def lines_of(grid: Grid, tier: str) -> str:
     heads = [""]
     for column in grid.columns:
         heads += [f"{md(column)}: paper", f"ours (tier={tier})", "difference"] if grid.parts else [md(column)]
-    lines = [_bar(heads), _bar(["---"] + ["---:"] * (len(heads) - 1))]
+    lines = [bar(heads), bar(["---"] + ["---:"] * (len(heads) - 1))]
     group = ""
     for line in grid.lines:
         if line.group != group:
             group = line.group
-            lines.append(_bar([f"**{md(group)}**"] + [""] * (len(heads) - 1)))
-        lines.append(_bar([_label(line, tier), *(md(str(entry)) for entry in line.entries)]))
+            lines.append(bar([f"**{md(group)}**"] + [""] * (len(heads) - 1)))
+        lines.append(bar([_label(line, tier), *(md(str(entry)) for entry in line.entries)]))
     return "\n".join(lines)
 
 
@@ -63,7 +63,8 @@ def _label(line: Line, tier: str) -> str:
     return md(line.label) + (f": {line.note}" if line.note else "")
 
 
-def _bar(cells: Sequence[str]) -> str:
+def bar(cells: Sequence[str]) -> str:
+    """A line of a table."""
     return f"| {' | '.join(cells)} |"
 
 
@@ -77,7 +78,7 @@ def _claims(sheet: Sheet) -> list[str]:
         about = f"{claim.source}; {claim.condition}; {claim.tally}"
         blocks += [
             f"**{claim.verdict}**: {md(claim.statement)} ({md(about)})",
-            "\n".join(_bar([md(text) for text in row]) for row in rows),
+            "\n".join(bar([md(text) for text in row]) for row in rows),
         ]
     return [*blocks, claims.LEGEND]
 
@@ -94,7 +95,7 @@ def readme_block(results_dir: Path) -> str:
         parts.append(f"[The page]({where}/report.html) has every number, the claims one by one, and the pictures.")
         heads = ["paper's table", "what", "cells filled", *VERDICTS]
         rows = [_summary_row(sheet, where) for sheet in sheets]
-        parts.append("\n".join([_bar(heads), _bar(["---"] * 2 + ["---:"] * (len(heads) - 2)), *map(_bar, rows)]))
+        parts.append("\n".join([bar(heads), bar(["---"] * 2 + ["---:"] * (len(heads) - 2)), *map(bar, rows)]))
         for sheet in (sheet for sheet in sheets if sheet.used and sheet.table.number in KEY_TABLES):
             shown, paper = grid(sheet, only_run=True), sheet.table
             parts.append(f"**Table {paper.number}. {md(paper.title)}**. {md(paper.caption)} Ours: {sheet.measured_on}.")

@@ -95,7 +95,9 @@ def _what(found: Sequence[Found]) -> str:
     tests: dict[str, set[int]] = {}
     for record in measured:
         tests.setdefault(str(record.data["name"]), set()).add(record.data["test"])
-    data = "; ".join(f"{name}, {' or '.join(f'{n:,}' for n in sorted(tests[name]))} test images" for name in sorted(tests))
+    data = "; ".join(
+        f"{name}, {' or '.join(f'{n:,}' for n in sorted(tests[name]))} test images" for name in sorted(tests)
+    )
     days = sorted({record.started[:10] for record in kept})
     hours = sum(record.wall_s for record in kept) / 3600
     jobs = counted(len({record.experiment for record in kept}), "job")

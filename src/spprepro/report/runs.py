@@ -38,7 +38,9 @@ def settings(item: Found) -> Config | None:
     try:
         return check(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, AttributeError, ConfigError) as error:
-        raise DataError(f"{path}: damaged ({' '.join(str(error).split())}); run the job again with overwrite=true") from error
+        raise DataError(
+            f"{path}: damaged ({' '.join(str(error).split())}); run the job again with overwrite=true"
+        ) from error
 
 
 def _run(item: Found, tier_dir: Path) -> Run:
