@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from spprepro import ranks, records, runfolder
-from spprepro.composing import at_paper_scale, chosen_folder, given, jobs_of, needs, ordered
+from spprepro import ranks, records, reporting, runfolder
+from spprepro.composing import chosen_folder, given, jobs_of, needs, ordered
 from spprepro.config import Config, check
 from spprepro.errors import ConfigError, DataError, Faults
 
@@ -43,10 +43,10 @@ def _follow() -> None:
 
 def _do(config: Config) -> None:
     if config.task == "report":
-        for path in _report(config):
+        for path in reporting.report(config):
             print(path)
     elif config.task == "compare":
-        _compare(config)
+        reporting.compare(config)
     elif config.task == "plan":
         from spprepro.plan import plan, plan_all
 
@@ -88,7 +88,7 @@ def run(config: Config) -> Path:
         if job.overwrite or not (runfolder.path_of(job) / records.NAME).exists():  # the folder of another may be in use
             _finish(job)
     _show(records.read(path))
-    _refresh(config)
+    reporting.refresh(config)
     print(f"record: {path}")
     return path
 
@@ -120,7 +120,7 @@ def run_tables(config: Config) -> None:
         from spprepro.report.terminal import terminal
 
         if wanted and len(failed) < len(wanted):
-            _report(config, [config.tier])
+            reporting.report(config, [config.tier])
         if not wanted or len(failed) < len(wanted):  # a table may be all quoted
             print(terminal(Path(config.results_dir), config.tier, config.tables))
     if faults:
@@ -162,32 +162,6 @@ def _finish(config: Config) -> None:
             if config.kind not in ("layers", "times"):
                 ranks.tell(asdict(config))
             _KINDS[config.kind](config, folder)
-
-
-def _refresh(config: Config) -> None:
-    """Tables and page of the tier with the new record; another record's fault must not fail this job."""
-    if config.tier == "smoke":
-        return
-    try:
-        pages = [path for path in _report(config, [config.tier]) if path.suffix == ".html"]
-        print(f"tables beside the paper's: {pages[0]}")
-    except Faults as error:
-        print(f"the tables are not refreshed: {error}", file=sys.stderr)
-
-
-def _report(config: Config, tiers: Sequence[str] | None = None) -> list[Path]:
-    from spprepro.report.render import report
-
-    return report(Path(config.results_dir), tiers, at_paper_scale())
-
-
-def _compare(config: Config) -> None:
-    from spprepro.report import compare
-
-    found = compare.compare(Path(str(config.a)), Path(str(config.b)))
-    print(compare.terminal(found))
-    for path in compare.write(found, Path(config.results_dir)):
-        print(path)
 
 
 def _train(config: Config, folder: Path) -> None:

@@ -27,7 +27,8 @@ VERDICTS: tuple[Verdict, ...] = ("same", "within", "beyond", "not judged")
 LEGEND = (
     "difference: b - a, mean over the seeds that both have, with its 95 % interval: a paired bootstrap over the test "
     "images, widened by the spread of the seeds (with one seed it covers the test images alone). same: the number and "
-    "every outcome that is kept are; within: the interval holds 0; beyond: it does not (by chance alone one in twenty would be)."
+    "every outcome that is kept are; within: the interval holds 0; beyond: it does not (by chance alone one in twenty "
+    "would be)."
 )
 _HEADS = ("tier", "job", "cell", "metric", "a", "b", "difference", "verdict", "why")
 _CSV = ("tier", "job", "cell", "metric", "unit", "seeds", "a", "b", "difference", "low", "high", "verdict", "why")

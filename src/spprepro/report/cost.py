@@ -78,8 +78,8 @@ def cost(jobs: Sequence[Config], found: Sequence[Found]) -> Cost:
     return Cost(
         about=(
             f"{len(rows)} jobs at tier=paper fill every table, one seed each: "
-            f"{(total.learning + total.testing) / 1e18:,.0f} × 10¹⁸ floating-point operations, {total.disk / 1e9:,.0f} GB of checkpoints and scores. "
-            "Computed from the configurations; no job has run at this scale."
+            f"{(total.learning + total.testing) / 1e18:,.0f} × 10¹⁸ floating-point operations, "
+            f"{total.disk / 1e9:,.0f} GB of checkpoints and scores. Computed from the configurations."
         ),
         heads=(*HEADS, *(f"hours, {name}" for name in columns)),
         rows=rows,
@@ -99,24 +99,20 @@ def _job(config: Config, by_name: Mapping[str, Config]) -> _Job:
 
 def _measured(found: Sequence[Found]) -> list[_Measured]:
     """By device, then kind of job, from the records whose operations can be counted."""
-    configs = {item.record.experiment: config for item in found if (config := settings(item))}
+    configs = {item.path: config for item in found if item.record.status == "ok" and (config := settings(item))}
+    by_name = {config.name: config for config in configs.values()}
     rates: dict[tuple[str, str], list[float]] = {}
-    for item in found:
-        config, data = settings(item), item.record.data
-        counted = config and config.kind in ("train", "test", "detect") and config.backbone.layers
-        if (
-            not config
-            or not counted
-            or item.record.status != "ok"
-            or not {model.partition(":")[0] for model in config.models} <= set(configs)
-        ):
+    for path, record in found:
+        config = configs.get(path)
+        if config is None or config.kind not in ("train", "test", "detect") or not config.backbone.layers:
             continue
-        amount = {"train": data["train"], "val": data["test"], "test": data["test"], "classes": data.get("classes", 0)}
-        own = replace(config.voc, root=None, images=0, trainval=data["train"], test=data["test"])
-        done = sum(plan.operations(replace(config, voc=own), configs, amount))
-        rates.setdefault((f"{item.record.device}, {item.record.precision}", config.kind), []).append(
-            done / item.record.wall_s
-        )
+        if not {model.partition(":")[0] for model in config.models} <= by_name.keys():
+            continue
+        train, test = record.data["train"], record.data["test"]
+        amount = {"train": train, "val": test, "test": test, "classes": record.data.get("classes", 0)}
+        voc = replace(config.voc, root=None, images=0, trainval=train, test=test)
+        done = sum(plan.operations(replace(config, voc=voc), by_name, amount))
+        rates.setdefault((f"{record.device}, {record.precision}", config.kind), []).append(done / record.wall_s)
     return [_Measured(device, kind, values) for (device, kind), values in sorted(rates.items())]
 
 
@@ -147,11 +143,12 @@ def _note() -> str:
     sizes = {"ILSVRC-2012": sum(plan.ILSVRC[key] for key in ("train", "val", "test"))}
     sizes["VOC 2007"] = sum(plan.VOC2007.values())
     data = " and ".join(f"{name} {sizes[name] * size / 1e9:,.0f} GB" for name, size in IMAGE_BYTES.items())
+    each = " and ".join(f"{size / 1e3:.0f}" for size in IMAGE_BYTES.values())
     return (
         "An operation is a multiplication or an addition; training counts three forward passes an image. Convolutions "
         "and fc layers are counted, the search for windows, SVMs and decoding are not, which the measured rates of "
-        f"detection jobs include. The data sets come on top: about {data}, taking "
-        f"{' and '.join(f'{size / 1e3:.0f}' for size in IMAGE_BYTES.values())} kB a photo. Hours on one device; the paper reports two to four weeks for a network on a GTX Titan."
+        f"detection jobs include. The data sets come on top: about {data}, taking {each} kB a photo. Hours on one "
+        "device; the paper reports two to four weeks for a network on a GTX Titan."
     )
 
 

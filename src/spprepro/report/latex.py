@@ -55,7 +55,8 @@ def _heads(grid: Grid, tier: str) -> list[str]:
 
 
 def _body(grid: Grid, columns: int, tier: str) -> list[str]:
-    lines, group = [], ""
+    lines: list[str] = []
+    group = ""
     for line in grid.lines:
         if line.group != group:
             lines += [r"\addlinespace"] if lines else []
