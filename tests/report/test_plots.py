@@ -1,6 +1,8 @@
 """The plot of the times: what it shows, the same bytes each time, and where the report puts it."""
 
 import re
+from base64 import b64decode
+from html import unescape
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,7 +11,7 @@ import pytest
 from spprepro.errors import DataError
 from spprepro.records import Metric
 from spprepro.report import plots, render
-from tests.report.test_render import Cells, put
+from tests.report.test_render import put
 
 GROWTH = """against,method,windows,scales,conv_s,fc_s
 windows,spp,100,1,0.30,0.01
@@ -67,12 +69,13 @@ def test_report_shows_the_plot_beside_table_9(tmp_path: Path) -> None:
     record = put(tmp_path, "table9_times", 0, metrics=metrics)
     render.report(tmp_path)
     page, where = tmp_path / "mini/report.html", tmp_path / "mini/plots/growth.svg"
-    assert "growth.svg" not in page.read_text() and not where.exists()
+    assert "<figure>" not in page.read_text() and not where.exists()
     record.with_name("growth.csv").write_text(GROWTH)
     assert where in render.report(tmp_path)
     assert where.read_text() == plots.growth(record.with_name("growth.csv"))
-    assert "plots/growth.svg" in Cells(page.read_text()).links
     section = page.read_text().split('<section id="table09"')[1].split("</section>")[0]
-    assert f'alt="{plots.ALT}"'.replace("'", "&#x27;") in section
+    image = re.search(r'src="data:image/svg[+]xml;base64,([^"]+)" alt="([^"]+)"', section)  # inside: the page goes alone
+    assert image and b64decode(image[1]) == where.read_bytes() and unescape(image[2]) == plots.ALT
+    assert page.read_text().count("<figure>") == 1
     assert "(../plots/growth.svg)" in (tmp_path / "mini/tables/table09.md").read_text()
     assert "growth.svg" not in (tmp_path / "mini/tables/table10.md").read_text()
