@@ -74,7 +74,9 @@ def test_report_shows_the_plot_beside_table_9(tmp_path: Path) -> None:
     assert where in render.report(tmp_path)
     assert where.read_text() == plots.growth(record.with_name("growth.csv"))
     section = page.read_text().split('<section id="table09"')[1].split("</section>")[0]
-    image = re.search(r'src="data:image/svg[+]xml;base64,([^"]+)" alt="([^"]+)"', section)  # inside: the page goes alone
+    image = re.search(
+        r'src="data:image/svg[+]xml;base64,([^"]+)" alt="([^"]+)"', section
+    )  # inside: the page goes alone
     assert image and b64decode(image[1]) == where.read_bytes() and unescape(image[2]) == plots.ALT
     assert page.read_text().count("<figure>") == 1
     assert "(../plots/growth.svg)" in (tmp_path / "mini/tables/table09.md").read_text()
