@@ -104,7 +104,8 @@ def _measured(found: Sequence[Found]) -> list[_Measured]:
     rates: dict[tuple[str, str], list[float]] = {}
     for path, record in found:
         config = configs.get(path)
-        if config is None or config.kind not in ("train", "test", "detect") or not config.backbone.layers:
+        counted = config is not None and config.kind in ("train", "test", "detect") and config.backbone.layers
+        if config is None or not counted or not record.wall_s:
             continue
         if not {model.partition(":")[0] for model in config.models} <= by_name.keys():
             continue
