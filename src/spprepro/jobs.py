@@ -86,7 +86,7 @@ def run(config: Config) -> Path:
     _refuse_lost(order, [config])
     for job in order:
         if job.overwrite or not (runfolder.path_of(job) / records.NAME).exists():  # the folder of another may be in use
-            _finish(job)
+            _finish(job, wait=job is not order[-1])  # what it needs may be another job of the sweep
     _show(records.read(path))
     _refresh(config)
     print(f"record: {path}")
@@ -156,9 +156,9 @@ def _refuse_lost(jobs: Sequence[Config], asked: Sequence[Config]) -> None:
         raise ConfigError(faults)
 
 
-def _finish(config: Config) -> None:
-    """The job's record, made unless it is there."""
-    with runfolder.claimed(config) as folder:
+def _finish(config: Config, *, wait: bool = False) -> None:
+    """The job's record, made unless it is there; see runfolder.claimed for `wait`."""
+    with runfolder.claimed(config, wait=wait) as folder:
         if not (folder / records.NAME).exists():
             if config.kind not in ("layers", "times"):
                 ranks.tell(asdict(config))

@@ -2,6 +2,7 @@
 
 import fcntl
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,10 +22,11 @@ def path_of(config: Config) -> Path:
 
 
 @contextmanager
-def claimed(config: Config) -> Iterator[Path]:
+def claimed(config: Config, *, wait: bool = False) -> Iterator[Path]:
     """The job's folder, locked and holding its configuration; the lock goes with the process, however it ends.
 
-    Raises DataError while another process has it, ConfigError when it belongs to another configuration.
+    wait: for another process that has it, which otherwise raises DataError. Raises ConfigError when the folder belongs
+    to another configuration.
     """
     folder = path_of(config)
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,9 +34,12 @@ def claimed(config: Config) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DataError(
-                f"{folder}: another process is running this job; wait for it, or use results_dir=..."
-            ) from None
+            if not wait:
+                raise DataError(
+                    f"{folder}: another process is running this job; wait for it, or use results_dir=..."
+                ) from None
+            print(f"waiting for {config.name}, which another process is running", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         if config.overwrite:
             _clear(folder)
         refuse_other_settings(config)
