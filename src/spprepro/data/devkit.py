@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.io import loadmat
 
-from spprepro.data.archives import opened
+from spprepro.data.archives import members
 from spprepro.errors import DataError
 
 META, TRUTH = "meta.mat", "ILSVRC2012_validation_ground_truth.txt"
@@ -45,8 +45,8 @@ class Devkit:
 
 def read(path: Path) -> Devkit:
     """The kit in its archive; raises DataError where meta.mat or the ground truth is missing or says nonsense."""
-    with path.open("rb") as file, opened(file, str(path), path.stat().st_size) as members:
-        found = {PurePosixPath(each.name).name: each.read() for each in members if each.name.endswith((META, TRUTH))}
+    wanted = ((PurePosixPath(member.name).name, member) for member in members(path))
+    found = {name: member.read() for name, member in wanted if name in (META, TRUTH)}
     lacking = [f"{path}: holds no {name}; get it again" for name in (META, TRUTH) if name not in found]
     if lacking:
         raise DataError(lacking)

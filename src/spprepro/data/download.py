@@ -62,7 +62,7 @@ def _fetch(url: str, part: Path, progress: Callable[[int, int], None]) -> None:
     with _reply(url, headers, part) as reply:
         if reply.status == 206:
             first, _, size = reply.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
-            if first.partition("-")[0] != str(have) or size != str(known["size"]):
+            if first.partition("-")[0] != str(have) or str(known["size"]) not in (size, "None"):
                 part.unlink()
                 raise _Broken("the server sent another part than asked for")
         else:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 Entry = tuple[str, int]  # sha256, bytes
@@ -40,14 +40,12 @@ def sizes(folder: Path) -> dict[str, int]:
 def faults(
     folder: Path,
     files: Mapping[str, Entry],
+    have: Mapping[str, int],
     remedy: str,
-    *,
-    beside: Collection[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[str]:
-    """A line for each file that is extra, missing, cut or altered; `beside`: files in the folder that may be there."""
-    have = sizes(folder)
-    yield from (f"{folder / name}: extra file; delete it" for name in sorted(set(have) - set(files) - set(beside)))
+    """A line for each file that is missing, extra, cut or altered; `have`: the sizes of what is in the folder."""
+    yield from (f"{folder / name}: extra file; delete it" for name in sorted(set(have) - set(files)))
     for done, (name, (sha, size)) in enumerate(files.items(), 1):
         if name not in have:
             yield f"{folder / name}: missing; {remedy}"

@@ -184,7 +184,8 @@ def verify(root: Path, part: Part) -> list[str]:
     if not path.is_file():
         return [f"{path}: missing; generate the data set again"]
     files = json.loads(path.read_text())["files"]
-    return list(manifest.faults(root / FOLDERS[part], files, "generate the data set again"))
+    folder = root / FOLDERS[part]
+    return list(manifest.faults(folder, files, manifest.sizes(folder), "generate the data set again"))
 
 
 def _cell(path: Path, side: int) -> npt.NDArray[np.uint8]:
