@@ -1,4 +1,4 @@
-"""task=prepare and task=verify: data sets from archives, surveys, resized copies, and which files have changed since."""
+"""task=prepare and task=verify: data sets from archives, surveys, resized copies, and what has changed since."""
 
 from collections import Counter
 from pathlib import Path, PurePosixPath
@@ -23,10 +23,10 @@ def prepare_data(config: Config) -> None:
     with bars() as tell:
         if data.source:
             official.install(cast(Name, data.name), root, data.source, tell)
+        elif data.name in ("imagenette", "voc07", "caltech101") and not root.is_dir():
+            raise DataError(f"{root}: not there; name the archives to unpack: {official.hint(cast(Name, data.name))}")
         if data.name in ("voc07", "caltech101"):
             found = _counts(root)
-        elif data.name == "imagenette" and not root.is_dir():
-            raise DataError(f"{root}: not there; unpack one of the archives: {official.hint('imagenette')}")
         else:
             survey = prepare(data, tell)
             if data.cache:

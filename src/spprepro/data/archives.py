@@ -90,7 +90,7 @@ class _Bounded:
     """A stream that refuses to read much at once, as a tar's headers can ask for any amount."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.seek, self.tell = file, file.seek, file.tell
+        self.file, self.seek, self.tell, self.seekable = file, file.seek, file.tell, file.seekable
 
     def read(self, count: int) -> bytes:
         if not 0 <= count <= LARGEST:

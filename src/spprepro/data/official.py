@@ -74,7 +74,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads((root / MANIFEST).read_bytes())
         found["files"] = {name: (sha, size) for name, (sha, size) in found["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{root / MANIFEST}: no manifest of a prepared data set; task=prepare data.source=[ARCHIVE,...] makes it"
         ) from error
@@ -87,8 +87,9 @@ def own_sizes(root: Path) -> dict[str, int]:
 
 
 def hint(name: Name) -> str:
-    """What to write for a set's archives."""
-    return f"data.source=[{','.join(archive.url or archive.name for archive in ARCHIVES[name])}]"
+    """What to write for a set's archives; of Imagenette and Caltech-101 the first is enough."""
+    given = ARCHIVES[name] if name in ("imagenet", "voc07") else ARCHIVES[name][:1]
+    return f"data.source=[{','.join(archive.url or archive.name for archive in given)}]"
 
 
 def _sources(name: Name, root: Path, given: Sequence[str]) -> list[Source]:
