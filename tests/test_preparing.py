@@ -1,5 +1,6 @@
 """task=prepare and task=verify as they are typed."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,17 @@ def test_only_the_jpeg_copy_makes_another_job() -> None:
         for form, extra in (("null", ()), ("raw", ("data.keep_gib=9",)), ("jpeg", ()))
     )
     assert plain == raw and {key for key in jpeg if plain.get(key) != jpeg[key]} == {"data.cache"}
+
+
+@pytest.mark.slow  # two commands load torch, and one trains: about 25 s
+def test_the_record_names_the_jpeg_copy_and_another_form_is_another_job(cli, tmp_path):
+    job = ("experiment=table1_zf5_nospp", "tier=smoke", "training.epochs=1")
+    done = cli(*job, "data.cache=jpeg")
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "results/smoke/table1_zf5_nospp/seed0/record.json").read_text())
+    assert record["data"]["cache"] == "jpeg, quality 95, 4:4:4"
+    done = cli(*job, "data.cache=raw")
+    assert done.returncode == 2 and "data.cache" in done.stderr
 
 
 @pytest.mark.slow  # three commands start Python and torch: about 15 s

@@ -28,9 +28,9 @@ def prepare_data(config: Config) -> None:
         if data.name in ("voc07", "caltech101"):
             found = _counts(root)
         else:
-            survey = prepare(data, tell)
-            if data.cache:
-                with full_disk_told(cache_home()):
+            with full_disk_told(cache_home()):
+                survey = prepare(data, tell)
+                if data.cache:
                     copy_all(survey, data, tell)
             found = (
                 f"{len(survey.train)} training and {len(survey.val)} test images of {len(survey.classes)} classes, "
