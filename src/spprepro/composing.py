@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from graphlib import CycleError, TopologicalSorter
 
+import yaml
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -22,6 +23,12 @@ _TESTING = re.compile(r"\+*(views|views\..*|models|name|kind|data\.split|image)=
 def given() -> list[str]:
     """The overrides of the command line."""
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def chosen_folder() -> list[str]:
+    """The option --config-dir of the command line."""
+    sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
+    return [text for source in sources if source.provider == "command-line" for text in ("--config-dir", source.path)]
 
 
 def needs(config: Config) -> list[str]:
@@ -77,6 +84,6 @@ def _check(name: str, overrides: list[str]) -> Config:
         raise ConfigError(f"{name}: no such job; conf/experiment/{name}.yaml is not there")
     try:
         raw = OmegaConf.to_container(compose("config", overrides=[*overrides, f"experiment={name}"]), resolve=True)
-    except HydraException as error:
+    except (HydraException, yaml.YAMLError) as error:
         raise ConfigError(f"{name}: {' '.join(str(error).split())}") from error
     return check(raw)  # type: ignore[arg-type]

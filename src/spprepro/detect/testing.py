@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from spprepro import ranks
 from spprepro.config import Config
 from spprepro.data.processes import start_method
 from spprepro.detect.detector import Detector, Found, detect
-from spprepro.detect.sources import Source
+from spprepro.detect.sources import Source, state
 from spprepro.detect.voc_eval import Detections
 from spprepro.errors import DataError
 from spprepro.files import replacing
@@ -53,12 +54,14 @@ class _Missing(pl.LightningDataModule):
 
     def __init__(self, source: Source, folder: Path, workers: int) -> None:
         super().__init__()
-        self.source, self.folder, self.workers = source, folder, workers
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer parts than processes
+        self.source, self.workers = source, workers
+        missing = [start for start in range(0, len(source), CHUNK) if not _part(folder, start).is_file()]
+        self.starts = missing[ranks.rank() :: ranks.world()]
+        ranks.barrier()  # nobody writes before all have looked
 
     def test_dataloader(self) -> DataLoader[Item]:
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        starts = [s for s in range(0, len(self.source), CHUNK) if not _part(self.folder, s).is_file()]
-        numbers = [n for s in starts[rank::world] for n in range(s, min(s + CHUNK, len(self.source)))]
+        numbers = [n for s in self.starts for n in range(s, min(s + CHUNK, len(self.source)))]
         return DataLoader(
             _Images(self.source, numbers),
             batch_size=None,
@@ -88,13 +91,13 @@ def test(
     config: Config, detectors: Sequence[Detector], source: Source, rows: Sequence[str], folder: Path
 ) -> dict[str, dict[str, Detections]]:
     """Row -> class -> what was found in `source`, in file order: by image, then by score."""
-    parts = folder / "found"
+    parts = folder / "found" / state(source)
     module = _Detecting(detectors, rows, parts, len(source)).eval()
     set_threads(config.trainer.threads)
     trainer = testing(config.trainer)
     data = _Missing(source, parts, config.data.workers)
     trainer.test(module, datamodule=data, verbose=False)
-    trainer.strategy.barrier()
+    ranks.barrier()
     return _read(parts, rows, detectors[0].classes, len(source))
 
 
