@@ -153,6 +153,14 @@ def test_all_faults_of_the_sources_come_at_once_and_nothing_is_made(tmp_path: Pa
     assert not (tmp_path / "root").exists()
 
 
+def test_archives_may_lie_in_the_folder_only_where_downloads_do(tmp_path: Path) -> None:
+    archive = {"imagenette2-160.tgz": publishing.imagenette()}
+    assert "lies in data.root" in faults_of("imagenette", tmp_path, stored(tmp_path, archive))
+    (tmp_path / "imagenette2-160.tgz").unlink()
+    install("imagenette", tmp_path, stored(tmp_path / "archives", archive), quiet)
+    assert hashes(tmp_path) == []
+
+
 def test_a_wrong_sum_is_refused_and_the_users_file_kept(tmp_path: Path) -> None:
     path = tmp_path / "imagenette2-160.tgz"
     path.write_bytes(publishing.imagenette())

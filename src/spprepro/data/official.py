@@ -100,10 +100,12 @@ def _sources(name: Name, root: Path, given: Sequence[str]) -> list[Source]:
         parts, remote = urlsplit(place), "://" in place
         path = root / DOWNLOADS / PurePosixPath(unquote(parts.path)).name if remote else located(place)
         md5 = own.lower() or known.get(path.name, "")
-        if remote and (parts.scheme not in ("http", "https") or not parts.netloc or path.name == DOWNLOADS):
+        if remote and (parts.scheme not in ("http", "https") or not parts.netloc or path.name in (DOWNLOADS, "..")):
             faults.append(f"data.source: {place}: no address of a file; write http://..., https://... or a local file")
         elif not remote and not path.is_file():
             faults.append(f"data.source: {place}: not found; name a file or an address, as in {hint(name)}")
+        elif not remote and root.resolve() in path.resolve().parents and path.resolve().parent.name != DOWNLOADS:
+            faults.append(f"data.source: {place}: lies in data.root={root} itself; move it to {root / DOWNLOADS}")
         elif not md5:
             faults.append(
                 f"data.source: {path.name}: none of data={name} ({', '.join(known)}); if it is meant to be another, "
