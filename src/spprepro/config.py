@@ -19,7 +19,7 @@ from spprepro.nets.geometry import map_side
 from spprepro.nets.trunks import Backbone
 from spprepro.schema import build
 
-Task = Literal["run", "plan", "validate", "report", "prepare", "sheet", "bench", "detect", "reeval"]
+Task = Literal["run", "plan", "validate", "report", "prepare", "verify", "sheet", "bench", "detect", "reeval"]
 Tier = Literal["smoke", "mini", "small", "paper"]
 Bench = Literal["input_pipeline", "train_loop", "views", "window_pooling", "rcnn_vs_spp", "svm"]
 Kind = Literal["train", "layers", "test", "detect", "combine", "times"]
@@ -80,15 +80,17 @@ class MiniAmounts:
 
 @dataclass(frozen=True)
 class Data:
-    """A folder in ILSVRC's layout, or the generated set."""
+    """A folder in ILSVRC's layout, or the generated set; voc07 and caltech101 are for task=prepare and task=verify."""
 
-    name: Literal["mini", "imagenet"]
+    name: Literal["mini", "imagenet", "imagenette", "voc07", "caltech101"]
     root: str | None
     crops: Literal["corners", "random"]
     min_side: int = 256
     crop: int = 224
     workers: int = 1
     keep_gib: float = 4.0  # a training set that takes no more than this as resized pixels is decoded once; 0: never
+    cache: Literal["raw", "jpeg"] | None = None  # a resized copy of a training set of any size; None: see keep_gib
+    source: list[str] = field(default_factory=list)  # archives that task=prepare unpacks into root: files or URLs
     split: Literal["val", "test"] = "val"  # what a job of kind test scores; test has no labels
     test: str | None = None  # the folder of unlabelled pictures; None: test/ beside train/
     seed: int = 0  # of the generator
@@ -146,6 +148,8 @@ class Config:
         settings = flatten(dataclasses.asdict(self))
         if not self.multiscale:
             del settings["views.scales"]
+        if self.data.cache != "jpeg":  # other copies have the pixels of the files, to the bit
+            del settings["data.cache"]
         foreign = _OF_NETWORKS if self.detects else _OF_DETECTORS
         own = f"protocol.finetune.{self.detection.method}." if self.kind == "detect" else "none"
         return {
@@ -169,7 +173,7 @@ class Config:
 
 # data.root is not among the identity either: the data's fingerprint is
 _INCIDENTAL = re.compile(
-    r"(results_dir|task|overwrite|tables|bench|name|image)$|widths|voc\.root$|backbone\.weights$|data\.(root|test|workers|keep_gib)$"
+    r"(results_dir|task|overwrite|tables|bench|name|image)$|widths|voc\.root$|backbone\.weights$|data\.(root|source|test|workers|keep_gib)$"
     r"|trainer\.(devices|num_nodes|threads|accelerator)$|training\.snapshot_steps$|(backbone|data)\.(title|name)$"
 )
 _OF_DETECTORS = re.compile(r"(protocol|proposals|detection|voc)\.")
@@ -223,6 +227,10 @@ def _cross_faults(c: Config) -> Iterator[str]:
     needs_data = c.kind in ("train", "test") and not c.tables and c.task in ("run", "prepare", "bench")
     if d.name == "imagenet" and not d.root and needs_data:
         yield "data.root: data=imagenet needs the folder that holds train/<wnid>/ and val/<wnid>/; set data.root=DIR"
+    if d.name in ("voc07", "caltech101") and c.task not in ("prepare", "verify"):
+        yield f"data: {d.name} is for task=prepare and task=verify; jobs take its folder by a key such as voc.root"
+    if d.source and (c.task != "prepare" or d.name == "mini"):
+        yield f"data.source: {d.source} with task={c.task} data={d.name}; only task=prepare takes any, never of mini"
     devices = c.trainer.devices * c.trainer.num_nodes
     if devices > 0 and t.batch % devices:
         yield f"training.batch: {t.batch} is no multiple of trainer.devices x trainer.num_nodes: {devices}"

@@ -56,11 +56,13 @@ def _do(config: Config) -> None:
 
         run_bench(config)
     elif config.task == "prepare":
-        survey = _prepare(config)
-        print(
-            f"{survey.root}: {len(survey.train)} training and {len(survey.val)} test images of {len(survey.classes)} "
-            f"classes, fingerprint {survey.fingerprint[:12]}"
-        )
+        from spprepro.preparing import prepare_data
+
+        prepare_data(config)
+    elif config.task == "verify":
+        from spprepro.preparing import verify_data
+
+        verify_data(config)
     elif config.task == "detect":
         from spprepro.detecting import detect_picture
 
@@ -287,6 +289,7 @@ def _data(config: Config, survey: Any) -> dict[str, Any]:
         "test": len(survey.val),
         "classes": len(survey.classes),
         "crops": config.data.crops,
+        **({"cache": "jpeg, quality 95, 4:4:4"} if config.data.cache == "jpeg" else {}),
     }
 
 

@@ -16,6 +16,7 @@ from spprepro.nets.trunks import Backbone
 from spprepro.runfolder import path_of
 
 ILSVRC = {"train": 1_281_167, "val": 50_000, "test": 100_000, "classes": 1000}
+IMAGENETTE = {"train": 9469, "val": 3925, "test": 0, "classes": 10}
 VOC2007 = {"trainval": 5011, "test": 4952}
 WINDOWS = 2000  # of an image, about
 RATE = {"cpu": 100e9, "gpu": 10e12}  # floating-point operations a second where nothing has been measured yet
@@ -31,9 +32,9 @@ def counts(config: Config) -> dict[str, int]:
     from spprepro.data.prepare import root_of
     from spprepro.folders import located
 
-    root = root_of(data) if data.root else None
-    if root is None or not root.is_dir():
-        return ILSVRC
+    root = root_of(data)
+    if not root.is_dir():
+        return IMAGENETTE if data.name == "imagenette" else ILSVRC
     from spprepro.data.imagenet import list_classes, list_split, list_unlabelled
 
     classes = list_classes(root)

@@ -58,11 +58,12 @@ def refuse_other_settings(config: Config) -> None:
         kept = check(yaml.safe_load(path.read_text())).identity()  # keys that are newer than the run have their default
     except (yaml.YAMLError, AttributeError, ConfigError) as error:
         raise DataError(f"{path}: damaged; start again with overwrite=true") from error
+    now = config.identity()
     faults = [
-        f"{key}: {value!r} now, but {folder} holds a run with {kept.get(key)!r}; set it back, give the new run another "
-        "name=..., or start again with overwrite=true"
-        for key, value in config.identity().items()
-        if kept.get(key) != value
+        f"{key}: {now.get(key)!r} now, but {folder} holds a run with {kept.get(key)!r}; set it back, give the new run "
+        "another name=..., or start again with overwrite=true"
+        for key in now | kept
+        if kept.get(key) != now.get(key)
     ]
     if faults:
         raise ConfigError(faults)
