@@ -127,7 +127,7 @@ class _Reader:
                 parts.append(np.frombuffer(data, kind))
         axes = list(legacy.values()) if shape is None else shape
         count = sum(len(part) for part in parts)
-        if math.prod(axes) != count:
+        if not count or math.prod(axes) != count:
             raise _Malformed(f"{count} numbers for the shape {axes}")
         whole: Array = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
         return whole.reshape(axes)
