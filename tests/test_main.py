@@ -143,3 +143,12 @@ def test_multirun_runs_each_seed(cli, tmp_path):
         ("table1_zf5_nospp", 0),
         ("table1_zf5_nospp", 1),
     ]
+
+
+def test_a_file_that_is_no_yaml_is_named_without_a_traceback(cli, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "broken.yaml").write_text("name: [one\nkind: train\n")
+    done = cli("--config-dir", str(tmp_path), "experiment=broken", "task=validate")
+    assert done.returncode == 2
+    assert "broken.yaml" in done.stderr and "line" in done.stderr
+    assert "Traceback" not in done.stderr

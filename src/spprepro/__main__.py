@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -18,6 +19,7 @@ from spprepro import folders
 from spprepro.errors import Faults, Interrupted
 from spprepro.overrides import group_options, preflight
 
+_NOT_COMPOSED = (hydra.errors.HydraException, OmegaConfBaseException, yaml.YAMLError)
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -88,7 +90,7 @@ def main() -> None:
     run = hydra.main(version_base="1.3", config_path=str(folders.conf()), config_name="config")(job)
     try:
         run()
-    except (hydra.errors.HydraException, OmegaConfBaseException) as error:  # what it could not compose
+    except _NOT_COMPOSED as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(WRONG)
 
@@ -104,7 +106,7 @@ def _refuse(kept: list[str], faults: list[str], *, multirun: bool) -> None:
                 check(raw)
             except Faults as error:
                 faults = faults + error.faults
-            except (hydra.errors.HydraException, OmegaConfBaseException) as error:
+            except _NOT_COMPOSED as error:
                 faults = [*faults, str(error).splitlines()[0]]
     raise Faults(faults)
 

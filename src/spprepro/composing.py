@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from graphlib import CycleError, TopologicalSorter
 
+import yaml
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -77,6 +78,6 @@ def _check(name: str, overrides: list[str]) -> Config:
         raise ConfigError(f"{name}: no such job; conf/experiment/{name}.yaml is not there")
     try:
         raw = OmegaConf.to_container(compose("config", overrides=[*overrides, f"experiment={name}"]), resolve=True)
-    except HydraException as error:
+    except (HydraException, yaml.YAMLError) as error:
         raise ConfigError(f"{name}: {' '.join(str(error).split())}") from error
     return check(raw)  # type: ignore[arg-type]

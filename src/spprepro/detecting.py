@@ -304,11 +304,13 @@ def load(config: Config, folder: Path) -> Detector:
     """The detector that a finished job left in `folder`, whose configuration is `config`."""
     path = newest(folder / "checkpoints")
     if path is None or path.name != detectors.NAME:
-        raise DataError(f"{folder / 'checkpoints' / detectors.NAME}: not there or damaged; run {config.name} again")
+        raise DataError(
+            f"{folder / 'checkpoints' / detectors.NAME}: not there or damaged; make it anew: "
+            f"experiment={config.name} seed={config.seed} overwrite=true"
+        )
     content = torch.load(path, map_location="cpu", weights_only=True)
     features = features_of(config, _empty(config))
-    regress = "pool5" if config.detection.method == "spp" else "ftpool5"
-    return detectors.restore(content, features, config.protocol, regress)
+    return detectors.restore(content, features, config.protocol, detectors.regressed(config.detection.method))
 
 
 def _empty(config: Config) -> tuple[Trunk, Network | None]:

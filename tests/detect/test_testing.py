@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -82,17 +83,17 @@ def test_each_image_once_by_image_then_by_score(tmp_path, source, looked_at):
 
 def test_parts_are_kept_and_only_what_is_missing_runs_again(tmp_path, source, looked_at):
     whole = run(source, tmp_path)
-    parts = sorted(path.name for path in (tmp_path / "found").iterdir())
-    assert parts == ["000000.npz", "000003.npz", "000006.npz"]
+    (folder,) = (tmp_path / "found").iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == ["000000.npz", "000003.npz", "000006.npz"]
     looked_at.clear()
     assert_same(run(source, tmp_path), whole)
     assert looked_at == []
-    (tmp_path / "found" / "000003.npz").unlink()
+    (folder / "000003.npz").unlink()
     assert_same(run(source, tmp_path), whole)
     assert looked_at == [3, 4, 5]
     looked_at.clear()
     for name in ("000000.npz", "000006.npz"):
-        (tmp_path / "found" / name).unlink()
+        (folder / name).unlink()
     assert_same(run(source, tmp_path), whole)
     assert looked_at == [0, 1, 2, 6, 7]
 
@@ -116,6 +117,13 @@ def test_goes_on_after_an_interruption(tmp_path, source, looked_at, monkeypatch)
     assert_same(found, run(source, tmp_path / "whole"))
 
 
+def test_parts_of_other_windows_are_not_taken(tmp_path, source, looked_at):
+    run(source, tmp_path)
+    looked_at.clear()
+    run(replace(source, limit=5), tmp_path)
+    assert looked_at == list(range(IMAGES))
+
+
 def test_worker_processes_change_nothing(tmp_path, source):
     settings = SimpleNamespace(trainer=SETTINGS.trainer, data=SimpleNamespace(workers=1))
     assert_same(run(source, tmp_path / "one", settings), run(source, tmp_path / "none"))
@@ -123,8 +131,9 @@ def test_worker_processes_change_nothing(tmp_path, source):
 
 def test_parts_of_other_images_are_refused(tmp_path, source):
     run(source, tmp_path)
-    (tmp_path / "found" / "000003.npz").rename(tmp_path / "found" / "000000.npz")
-    run_again = tmp_path / "found" / "000003.npz"
+    (folder,) = (tmp_path / "found").iterdir()
+    (folder / "000003.npz").rename(folder / "000000.npz")
+    run_again = folder / "000003.npz"
     with pytest.raises(DataError, match="other images than the 8"):
         run(source, tmp_path)
     assert run_again.is_file()

@@ -123,6 +123,11 @@ def _candidates(
     return clip(moved(boxes[rows], targets[rows]), *size), scores[rows]
 
 
+def regressed(method: str) -> str:
+    """The layer that box regression learns on: the pooled map, of R-CNN after its fine-tuning."""
+    return "pool5" if method == "spp" else "ftpool5"
+
+
 def save(detector: Detector, folder: Path) -> Path:
     """folder/checkpoints/detector.ckpt: all weights; config.yaml beside it says how they are put together."""
     regressors = detector.regressors

@@ -14,12 +14,12 @@ from rich.progress import track
 
 from spprepro.config import Config
 from spprepro.detect.boxes import fit_box_regressor
-from spprepro.detect.detector import BB, Detector, Regressors, save
+from spprepro.detect.detector import BB, Detector, Regressors, regressed, save
 from spprepro.detect.draws import draw, pools
 from spprepro.detect.finetune import Blocks, crop_fill, finetune, spp_fill
 from spprepro.detect.mining import LayerSvms, Miner, feature_scale, negatives
 from spprepro.detect.rcnn import RcnnFeatures, warp
-from spprepro.detect.sources import POSITIVE, Source, overlaps
+from spprepro.detect.sources import POSITIVE, Source, overlaps, state
 from spprepro.detect.store import RcnnStore, SppStore
 
 SAMPLE = 200  # images, and windows of each, from which the mean norm of a layer is taken
@@ -32,21 +32,23 @@ def learn(config: Config, features: Any, source: Source, folder: Path, identity:
     Goes on where an earlier run of the same job stopped; `identity` must be the same then.
     """
     spp, rows = config.detection.method == "spp", config.detection.rows
-    regress = "pool5" if spp else "ftpool5"
+    device = torch.device("cuda" if config.trainer.accelerator == "gpu" else "cpu")
+    regress = regressed(config.detection.method)
     layers: list[str] = [row for row in rows if row != BB]
     asked = layers + ([regress] if BB in rows and regress not in layers else [])
-    work = folder / "learning"
+    work = folder / "learning" / state(source)
     kept = work if config.detection.keep_maps else None
     maps = SppStore(features, source, kept / "maps" if kept else None)
+    features.to(device)
     if features.tuned is not None:
         _finetune(config, features, maps, source, folder, identity)
     store = maps if spp else RcnnStore(features, source, kept / "features" if kept else None, asked)
-    features.eval()
+    features.to(device).eval()  # Lightning leaves what it trained on the CPU
     with inference(config):
         svms, regressors = _learn_layers(config, store, source, work, layers, regress if BB in rows else None)
     detector = Detector(features, config.protocol, list(source.split.classes), svms, regressors, regress)
     save(detector, folder)
-    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(work.parent, ignore_errors=True)
     return detector
 
 

@@ -88,6 +88,14 @@ def fingerprint(split: Split) -> str:
     return digest.hexdigest()
 
 
+def state(source: Source) -> str:
+    """12 digits that change with the split and with its windows: folders of what is made of both bear them."""
+    digest = hashlib.sha256(fingerprint(source.split).encode())
+    for number in range(len(source)):
+        digest.update(source.windows(number).tobytes())
+    return digest.hexdigest()[:12]
+
+
 @dataclass(frozen=True)
 class Overlaps:
     """An image's training windows beside its objects.

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from spprepro.config import Config
 from spprepro.data.processes import start_method
 from spprepro.detect.detector import Detector, Found, detect
-from spprepro.detect.sources import Source
+from spprepro.detect.sources import Source, state
 from spprepro.detect.voc_eval import Detections
 from spprepro.errors import DataError
 from spprepro.files import replacing
@@ -88,7 +88,7 @@ def test(
     config: Config, detectors: Sequence[Detector], source: Source, rows: Sequence[str], folder: Path
 ) -> dict[str, dict[str, Detections]]:
     """Row -> class -> what was found in `source`, in file order: by image, then by score."""
-    parts = folder / "found"
+    parts = folder / "found" / state(source)
     module = _Detecting(detectors, rows, parts, len(source)).eval()
     set_threads(config.trainer.threads)
     trainer = testing(config.trainer)
