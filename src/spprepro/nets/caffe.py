@@ -15,12 +15,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spprepro.files import write_text
 from spprepro.nets import caffemodel
 from spprepro.nets.caffemodel import Array, CaffeModel
 from spprepro.nets.geometry import bins, layer_sizes, map_side, pooled
 from spprepro.nets.layers import ALPHA, SIZE
 from spprepro.nets.network import Network
 from spprepro.nets.trunks import Backbone
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """How the network here and the file's differ, besides their names: see the text above.
+
+    levels: those of the network, in its order (empty: no SPP); input_scale: what its pixels are multiplied by;
+    scale_train: of the file's Caffe, None where it is not known; new: fc layers that the file may lack.
+    """
+
+    levels: Sequence[int]
+    input_scale: float
+    scale_train: bool | None = None
+    new: Sequence[str] = ()
+
 
 _MAX = "pooling_param {{ pool: MAX kernel_size: {} stride: {} }}"
 _LRN = {
@@ -58,51 +74,54 @@ def classes_of(model: CaffeModel, backbone: Backbone) -> int | None:
     return int(model.layers[source][-1].size) if source else None
 
 
-def match(model: CaffeModel, network: Network, backbone: Backbone, new: Sequence[str]) -> list[Match]:
-    """Each layer of the network beside the file's; `new`: layers that the file may lack. Raises nothing."""
-    found = []
+def match(model: CaffeModel, network: Network, backbone: Backbone, conventions: Conventions) -> list[Match]:
+    """Each layer of the network beside the file's; raises nothing."""
+    found, names = [], head_names(backbone)
     for name, layer in _weighted(network).items():
         source = source_of(model, name)
         wanted = [tuple(value.shape) for value in (layer.weight, layer.bias)]
         arrays = model.layers[source] if source else []
-        note, fault = "taken" if source == name else f"taken from {source}", ""
-        if not source and name in new:
+        shapes = [_shape(*pair) for pair in zip(arrays, wanted, strict=False)]
+        note = "taken" if source == name else f"taken from {source}"
+        fault = ""
+        if not source and name in conventions.new:
             note = "new"
         elif not source:
             note, fault = "missing", f"{name}: not in the file"
-        elif [_shape(*pair) for pair in zip(arrays, wanted, strict=False)] != wanted or len(arrays) != 2:
-            note, fault = "differs", _difference(name, arrays, wanted, backbone)
+        elif shapes != wanted or len(arrays) != 2:
+            note = "differs"
+            fault = f"{name}: {_sizes([a.shape for a in arrays])} in the file, {_sizes(wanted)} in {backbone.title} here"
         elif not all(np.isfinite(array).all() for array in arrays):
             note, fault = "damaged", f"{name}: has values that are not finite"
+        elif name == next(iter(_weighted(network))):
+            note += ", BGR to RGB"
+        elif name == names[0] and conventions.levels:
+            ours, theirs = (",".join(map(str, order)) for order in (conventions.levels, sorted(conventions.levels)))
+            note += f", levels {theirs} to {ours}"
+        elif name in names[1:] and conventions.scale_train is False:
+            note += ", halved"
         found.append(Match(name, source, [array.shape for array in arrays], wanted, note, fault))
     return found
 
 
 @torch.no_grad()
 def take(
-    model: CaffeModel,
-    network: Network,
-    backbone: Backbone,
-    matches: Sequence[Match],
-    *,
-    levels: Sequence[int],
-    scale_train: bool,
-    input_scale: float,
+    model: CaffeModel, network: Network, backbone: Backbone, matches: Sequence[Match], conventions: Conventions
 ) -> None:
-    """Copies the file's weights into the network, which takes (RGB - mean) * input_scale and levels in their order."""
+    """Copies the file's weights into the network; `matches` without faults."""
     layers, names = _weighted(network), head_names(backbone)
     for each in (each for each in matches if each.source):
         layer = layers[each.layer]
         weight, bias = (torch.from_numpy(np.array(array, np.float32)) for array in model.layers[each.source])
-        weight, bias = weight.reshape(layer.weight.shape), bias.reshape(layer.bias.shape)
+        weight = weight.reshape(layer.weight.shape)
         if each.layer == next(iter(layers)):
-            weight = weight.flip(1) / input_scale
+            weight = weight.flip(1) / conventions.input_scale
         elif each.layer == names[0]:
-            weight = reordered(weight, sorted(levels), levels)
-        elif each.layer in names and not scale_train:
+            weight = reordered(weight, sorted(conventions.levels), conventions.levels)
+        elif each.layer in names and conventions.scale_train is False:
             weight = weight / 2
         layer.weight.copy_(weight)
-        layer.bias.copy_(bias)
+        layer.bias.copy_(bias.reshape(layer.bias.shape))
 
 
 def reordered(weight: Tensor, source: Sequence[int], target: Sequence[int]) -> Tensor:
@@ -119,10 +138,11 @@ def table(matches: Sequence[Match], model: CaffeModel) -> str:
     rows = [("layer", "in the file", "here", "")]
     rows += [(each.layer, _sizes(each.found) or "-", _sizes(each.wanted), each.note) for each in matches]
     used = {each.source for each in matches}
-    rows += [(name, _sizes([a.shape for a in arrays]), "-", "not used")
-             for name, arrays in model.layers.items() if name not in used]  # fmt: skip
+    others = [name for name in model.layers if name not in used]
+    rows += [(name, _sizes([array.shape for array in model.layers[name]]), "-", "not used") for name in others]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def save(
@@ -130,28 +150,26 @@ def save(
     name: str,
     network: Network,
     backbone: Backbone,
-    *,
-    levels: Sequence[int],
-    crop: int,
-    input_scale: float,
+    conventions: Conventions,
     mean: NDArray[np.float32],
 ) -> list[Path]:
     """`name`.caffemodel, .prototxt and _mean.binaryproto in `folder`, for BGR pixels less the mean (3, crop, crop).
 
     Raises ValueError where Caffe's layers cannot say what the network computes (see `prototxt`).
     """
-    text = prototxt(name, network, backbone, levels, crop)
+    levels = conventions.levels
+    text = prototxt(name, network, backbone, levels, mean.shape[-1])
     layers: dict[str, tuple[str, list[Array]]] = {}
     for title, layer in _weighted(network).items():
         weight = layer.weight.detach()
         if not layers:
-            weight = weight.flip(1) * input_scale
+            weight = weight.flip(1) * conventions.input_scale
         elif title == head_names(backbone)[0]:
             weight = reordered(weight, levels, sorted(levels))
         kind = "Convolution" if isinstance(layer, nn.Conv2d) else "InnerProduct"
         layers[title] = kind, [weight.numpy(), layer.bias.detach().numpy()]
     paths = [folder / f"{name}{ending}" for ending in (".prototxt", ".caffemodel", "_mean.binaryproto")]
-    paths[0].write_text(text)
+    write_text(paths[0], text)
     caffemodel.write(paths[1], name, layers)
     caffemodel.write_blob(paths[2], mean[None, ::-1])
     return paths
@@ -228,11 +246,6 @@ def _shape(array: Array, wanted: tuple[int, ...]) -> tuple[int, ...]:
     """The array's shape without the leading ones of legacy files."""
     extra = array.ndim - len(wanted)
     return array.shape[extra:] if extra > 0 and set(array.shape[:extra]) == {1} else array.shape
-
-
-def _difference(name: str, arrays: Sequence[Array], wanted: Sequence[tuple[int, ...]], backbone: Backbone) -> str:
-    fault = f"{name}: {_sizes([a.shape for a in arrays])} in the file, {_sizes(wanted)} in {backbone.title}"
-    return f"{fault}; set width, backbone.fc and pyramid to those of the file"
 
 
 def _sizes(shapes: Sequence[tuple[int, ...]]) -> str:
