@@ -44,9 +44,9 @@ def start(config: Config) -> None:
     elif config.task == "sheet":
         _sheet(config)
     elif config.task == "export":
-        from spprepro.exporting import export
+        from spprepro.exporting import export_job
 
-        for path in export(config):
+        for path in export_job(config):
             print(path)
     elif config.tables:
         run_tables(config)
