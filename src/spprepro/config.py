@@ -157,6 +157,8 @@ class Config:
         settings = flatten(dataclasses.asdict(self))
         if not self.multiscale:
             del settings["views.scales"]
+        if not self.weights.file:  # what was imported before stays as it was
+            settings = {key: value for key, value in settings.items() if not key.startswith("weights.")}
         foreign = _OF_NETWORKS if self.detects else _OF_ALL_BUT_IMPORTS if self.kind == "import" else _OF_DETECTORS
         return {key: value for key, value in settings.items() if not (_INCIDENTAL.match(key) or foreign.match(key))}
 

@@ -63,7 +63,7 @@ def export_job(config: Config) -> list[Path]:
     export.save(paths[0], model, said)
     with replacing(paths[1]) as file:
         file.write(export.to_onnx(model, said).SerializeToString())
-    notes = [f"The ONNX file gives the network's logits within {_compare(paths[1], model):.1e} of the largest"]
+    notes = [f"The ONNX file gives the network's logits within {compare(paths[1], model):.1e} of the largest"]
     try:
         conventions = Conventions(model.levels, model.scale)
         paths += caffe.save(out, name, model.network, model.backbone, conventions, model.mean.numpy())
@@ -71,6 +71,27 @@ def export_job(config: Config) -> list[Path]:
         notes.append(f"There are no Caffe files: {error}")
     write_text(out / CARD, card(record, model, paths, notes))
     return [out / CARD, *paths]
+
+
+def compare(path: Path, model: Exported) -> float:
+    """The largest difference of logits, onnxruntime's from the network's, as a share of the largest logit.
+
+    Raises DataError where it is over TOLERANCE.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path)
+    worst = 0.0
+    for height, width in SIZES if model.levels else [(model.crop, model.crop)]:
+        small = torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(height))
+        smooth = torch.nn.functional.interpolate(255 * small, (height, width), mode="bilinear")
+        pixels = smooth.to(torch.uint8)
+        theirs = session.run(["logits"], {"pixels": pixels.numpy()})[0]
+        ours = _logits(model, pixels)
+        worst = max(worst, float(np.abs(theirs - ours).max() / np.abs(ours).max()))
+    if not worst <= TOLERANCE:
+        raise DataError(f"{path}: differs from the network by {worst:.1e} of the largest logit; do not use it")
+    return worst
 
 
 def _finished(config: Config, folder: Path) -> Record:
@@ -97,24 +118,6 @@ def _model(folder: Path) -> tuple[Exported, Trained]:
     backbone = c.backbone.scaled(c.width)
     levels, crop = list(c.pyramid.levels), c.data.crop
     return Exported(network, backbone, levels, crop, module.mean, float(module.scale), names), its
-
-
-def _compare(path: Path, model: Exported) -> float:
-    """The largest difference of logits, onnxruntime's from the network's, as a share of the largest logit."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path)
-    worst = 0.0
-    for height, width in SIZES if model.levels else [(model.crop, model.crop)]:
-        small = torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(height))
-        smooth = torch.nn.functional.interpolate(255 * small, (height, width), mode="bilinear")
-        pixels = smooth.to(torch.uint8)
-        theirs = session.run(["logits"], {"pixels": pixels.numpy()})[0]
-        ours = _logits(model, pixels)
-        worst = max(worst, float(np.abs(theirs - ours).max() / np.abs(ours).max()))
-    if not worst <= TOLERANCE:
-        raise DataError(f"{path}: differs from the network by {worst:.1e} of the largest logit; do not use it")
-    return worst
 
 
 @torch.inference_mode()
