@@ -1,4 +1,4 @@
-"""task=export by the command line: every file of a finished job is there, says what it is and gives the job's scores."""
+"""task=export by the command line: each file of a finished job is there, says what it is and gives the job's scores."""
 
 import hashlib
 import json

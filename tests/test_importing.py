@@ -63,7 +63,9 @@ def test_a_detector_starts_from_it(tmp_path, cli, file):
     assert not (tmp_path / RUN).exists()  # nothing was begun
     done = cli(*asked, "weights.scale_train=false")
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "results/smoke/table9_zf5_1sc/seed0/record.json").read_text())["needs"] == ["caffe_zf5"]
+    assert json.loads((tmp_path / "results/smoke/table9_zf5_1sc/seed0/record.json").read_text())["needs"] == [
+        "caffe_zf5"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,10 @@ def test_a_detector_starts_from_it(tmp_path, cli, file):
         ((), ["weights.file: not set"]),
         (("weights.file=nowhere.caffemodel",), ["nowhere.caffemodel: cannot be read"]),
         (("weights.file=cut",), ["cut: no .caffemodel, truncated or damaged"]),
-        (("weights.file=net.caffemodel", "width=0.25"), ["conv1: 6x3x7x7", "fc8:", "width: 0.25", "weights.scale_train"]),
+        (
+            ("weights.file=net.caffemodel", "width=0.25"),
+            ["conv1: 6x3x7x7", "fc8:", "width: 0.25", "weights.scale_train"],
+        ),
         (
             ("weights.file=convs", "weights.new=[fc8]"),
             ["fc6: not in the file", "fc7: not in the file", "weights.new=[fc8,fc6,fc7] starts"],

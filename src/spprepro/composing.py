@@ -25,6 +25,12 @@ def given() -> list[str]:
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
+def chosen_folder() -> list[str]:
+    """The option --config-dir of the command line."""
+    sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
+    return [text for source in sources if source.provider == "command-line" for text in ("--config-dir", source.path)]
+
+
 def needs(config: Config) -> list[str]:
     """The jobs whose networks this one tests."""
     return list(dict.fromkeys(model.partition(":")[0] for model in config.models))

@@ -19,7 +19,9 @@ from spprepro.nets.geometry import map_side
 from spprepro.nets.trunks import Backbone
 from spprepro.schema import build
 
-Task = Literal["run", "plan", "validate", "report", "prepare", "sheet", "bench", "detect", "reeval", "import_weights", "export"]
+Task = Literal[
+    "run", "plan", "validate", "report", "prepare", "sheet", "bench", "detect", "reeval", "import_weights", "export"
+]
 Tier = Literal["smoke", "mini", "small", "paper"]
 Bench = Literal["input_pipeline", "train_loop", "views", "window_pooling", "rcnn_vs_spp", "svm"]
 Kind = Literal["train", "import", "layers", "test", "detect", "combine", "times"]
@@ -122,9 +124,9 @@ class Trainer:
 class Config:
     """A whole job.
 
-    kind: train (and test) a network; import one; count its layers; test trained ones; make a detector of one; combine detectors;
-    measure times. `models` are the trained jobs it needs; of kind test each a job's name, or name:test where the view
-    differs. `tables`: the jobs of these tables instead of one job.
+    kind: train (and test) a network; import one; count its layers; test trained ones; make a detector of one; combine
+    detectors; measure times. `models` are the trained jobs it needs; of kind test each a job's name, or name:test where
+    the view differs. `tables`: the jobs of these tables instead of one job.
     """
 
     name: str
@@ -160,7 +162,13 @@ class Config:
         if not self.weights.file:  # what was imported before stays as it was
             settings = {key: value for key, value in settings.items() if not key.startswith("weights.")}
         foreign = _OF_NETWORKS if self.detects else _OF_ALL_BUT_IMPORTS if self.kind == "import" else _OF_DETECTORS
-        return {key: value for key, value in settings.items() if not (_INCIDENTAL.match(key) or foreign.match(key))}
+        own = f"protocol.finetune.{self.detection.method}." if self.kind == "detect" else "none"
+        return {
+            key: value
+            for key, value in settings.items()
+            if not (_INCIDENTAL.match(key) or foreign.match(key))
+            and (not key.startswith("protocol.finetune.") or key.startswith(own))
+        }
 
     @property
     def detects(self) -> bool:

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import os
 import time
 from dataclasses import replace
 from functools import partial
@@ -13,7 +14,7 @@ import torch
 import yaml
 from PIL import Image
 
-from spprepro import folders, outcomes, records, runfolder
+from spprepro import folders, outcomes, ranks, records, runfolder
 from spprepro.composing import needs, ordered
 from spprepro.config import Config, check
 from spprepro.data.decode import decode
@@ -63,10 +64,11 @@ def detect_job(config: Config, folder: Path) -> Outcome:
     else:
         identity = {
             **config.identity(),
+            "trainer.devices x trainer.num_nodes": config.trainer.devices * config.trainer.num_nodes,
             "data fingerprint": fingerprint(source.split),
             "weights": weights_sha256(config),
         }
-        found = learn(config, features_of(config, start), source, folder, identity)
+        found = learn(config, features_of(config, start), source, folder, identity) or load(config, folder)
     learned = time.monotonic()
     metrics, data_said, _ = _tested(config, [found], splits["test"], config.detection.rows, folder)
     seconds = time.monotonic() - started
@@ -120,6 +122,8 @@ def _tested(config: Config, found: list[Detector], split: Split, rows: Any, fold
     source = replace(source, split=split)  # an image without windows counts: nothing is found in it
     with inference(config):
         detections = test(config, found, source, rows, folder)
+    if not ranks.leads():
+        return {}, {}, 0.0
     metrics, replicates = evaluate(folder, split, detections)
     outcomes.write(folder, {}, replicates)
     show(folder, split, detections[list(detections)[-1]], source.picture)
@@ -235,7 +239,7 @@ def evaluate_again(config: Config) -> None:
 
 def read_voc(config: Config, name: str) -> Split:
     """A split of the VOC folder, or of the generated set, no longer than voc.images."""
-    with bars() as tell:
+    with ranks.one_first(), bars() as tell:
         split = read_split(prepare_voc(config.voc, tell), name)
     return replace(split, images=split.images[: config.voc.images] if config.voc.images else split.images)
 
@@ -252,13 +256,12 @@ def source_of(config: Config, split: Split) -> Source:
     else:
         images = [(image.id, split.path(number)) for number, image in enumerate(split.images)]
         with bars() as tell:
-            found = propose(
-                images,
-                settings,
-                folders.cache_home() / "proposals",
-                workers=config.trainer.threads or None,
-                progress=partial(tell, f"proposals of {split.name}"),
-            )
+            kept, progress = folders.cache_home() / "proposals", partial(tell, f"proposals of {split.name}")
+            if ranks.world() > 1:  # each its share, then all find them all
+                cores = max(1, (os.cpu_count() or 1) // int(os.environ["LOCAL_WORLD_SIZE"]))
+                propose(images, settings, kept, workers=cores, rank=ranks.rank(), world=ranks.world())
+                ranks.barrier()
+            found = propose(images, settings, kept, workers=config.trainer.threads or None, progress=progress)
     return Source(split, found, config.detection.windows)
 
 

@@ -141,13 +141,19 @@ def card(record: Record, model: Exported, paths: list[Path], notes: list[str]) -
         f"{b.title} with {pooling}, {count:,} parameters, {len(model.classes)} classes; takes {sizes}. A network of "
         "the paper *Spatial Pyramid Pooling in Deep Convolutional Networks for Visual Recognition* (arXiv 1406.4729), "
         + (f"imported from `{data['weights']}`." if "weights" in data else "trained by spprepro.")
-        + ("" if record.tier == "paper" or "weights" in data else " It is smaller and learnt from less than the paper's."),
+        + (
+            ""
+            if record.tier == "paper" or "weights" in data
+            else " It is smaller and learnt from less than the paper's."
+        ),
         "## Data",
         f"{data['name']}, fingerprint `{data['fingerprint'] or 'none'}`: {data['train']:,} training and "
         f"{data['test']:,} test images.",
         _LICENCES.get(str(data["name"]), _LICENCE_OF_PHOTOS),
         "## Metrics",
-        "\n".join(["| metric | value | test images |", "| --- | ---: | ---: |", *rows]) if rows else "None was measured.",
+        "\n".join(["| metric | value | test images |", "| --- | ---: | ---: |", *rows])
+        if rows
+        else "None was measured.",
         f"Status of the record: {record.status}; precision {record.precision}, {record.device}, commit "
         f"{record.git['commit'][:12]}. `{record.command}`",
         "## Files",

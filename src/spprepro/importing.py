@@ -50,7 +50,7 @@ def unreadable(config: Config) -> list[str]:
 
 
 def import_job(config: Config, folder: Path) -> dict[str, Any]:
-    """Leaves checkpoints/imported.ckpt and the table of layers in `folder`; returns what the record says of the data."""
+    """Leaves checkpoints/imported.ckpt and the table of layers in `folder`; returns what the record says of data."""
     found, crop = _compared(config), config.data.crop
     mean = np.array(config.weights.mean, np.float32)[:, None, None].repeat(crop, 1).repeat(crop, 2)
     module: Any = build_classifier(config, found.classes, mean, np.zeros((3, 3), np.float32))

@@ -2,18 +2,46 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from spprepro import records, runfolder
-from spprepro.composing import given, jobs_of, needs, ordered
-from spprepro.config import Config
+from spprepro import ranks, records, runfolder
+from spprepro.composing import chosen_folder, given, jobs_of, needs, ordered
+from spprepro.config import Config, check
 from spprepro.errors import ConfigError, DataError, Faults
 
 
 def start(config: Config) -> None:
-    """Do what `config.task` says."""
+    """Do what `config.task` says; with several devices, as one of their processes or as the one that starts them."""
+    trainer = config.trainer
+    if config.task != "run" or trainer.devices * trainer.num_nodes == 1 == ranks.world():
+        _do(config)
+        return
+    ranks.check_world(trainer.devices, trainer.num_nodes)
+    if ranks.world() == 1:
+        code = ranks.launch(["-m", "spprepro", *chosen_folder(), *given()], trainer.devices, trainer.num_nodes)
+        if code:
+            sys.exit(code)
+        return
+    with ranks.connected(trainer.accelerator):
+        if ranks.leads():
+            _do(config)
+            ranks.tell(None)
+        else:
+            _follow()
+
+
+def _follow() -> None:
+    """Do with the leader what needs all devices."""
+    while (message := ranks.told()) is not None:
+        job = check(message)
+        _start()
+        _KINDS[job.kind](job, runfolder.path_of(job))
+
+
+def _do(config: Config) -> None:
     if config.task == "report":
         from spprepro.report.render import report
 
@@ -93,6 +121,8 @@ def run_tables(config: Config) -> None:
                 raise DataError(f"not run, as it needs {', '.join(sorted(lost))}")
             _finish(job)
         except Faults as error:
+            if ranks.world() > 1:  # the other processes are in the middle of the job: all stop
+                raise
             failed.add(job.name)
             faults += [f"{job.name}: {fault}" for fault in error.faults]
     if config.tier != "smoke":
@@ -143,8 +173,9 @@ def _finish(config: Config) -> None:
     """The job's record, made unless it is there."""
     with runfolder.claimed(config) as folder:
         if not (folder / records.NAME).exists():
-            kinds = {"train": _train, "import": _import, "layers": _layers, "test": _test}
-            kinds.get(config.kind, _detection)(config, folder)
+            if config.kind not in ("import", "layers", "times"):
+                ranks.tell(asdict(config))
+            _KINDS[config.kind](config, folder)
 
 
 def _refresh(config: Config) -> None:
@@ -171,6 +202,8 @@ def _train(config: Config, folder: Path) -> None:
 
     module, train_s = train(config, survey, folder)
     scores, test_s = score_images(config, module, survey.root, survey.val)
+    if not ranks.leads():
+        return
     labels = np.array([image.label for image in survey.val])
     save_predictions(folder, scores, labels, survey.val, survey.classes)
     data = _data(config, survey) | {"train_s": round(train_s, 1), "test_s": round(test_s, 1)}
@@ -195,6 +228,8 @@ def _test(config: Config, folder: Path) -> None:
         data |= {"split": "test", "fingerprint": fingerprint(images), "test": len(images)}
     models = {need: runfolder.path_of(ordered([need])[-1]) for need in needs(config)}
     scores, seconds = average(config, survey.classes, models, (root, images), folder)
+    if not ranks.leads():
+        return
     if config.data.split == "test":
         for test, values in scores.items():
             path = folder / (f"submission_{test}.txt" if len(scores) > 1 else "submission.txt")
@@ -221,6 +256,8 @@ def _detection(config: Config, folder: Path) -> None:
 
     job = {"detect": detecting.detect_job, "combine": detecting.combine_job, "times": detecting.times_job}[config.kind]
     metrics, data, seconds = job(config, folder)
+    if not ranks.leads():
+        return
     _write_record(config, folder, metrics, data, git, started, seconds)
 
 
@@ -242,6 +279,17 @@ def _layers(config: Config, folder: Path) -> None:
         raise ConfigError(faults)
     data = {"name": "none", "fingerprint": "", "train": 0, "test": 0}
     _write_record(config, folder, metrics, data, git, started, 0.0)
+
+
+_KINDS = {
+    "train": _train,
+    "import": _import,
+    "layers": _layers,
+    "test": _test,
+    "detect": _detection,
+    "combine": _detection,
+    "times": _detection,
+}
 
 
 def _start() -> tuple[str, dict[str, Any]]:
@@ -301,7 +349,7 @@ def _prepare(config: Config) -> Any:
     from spprepro.data.prepare import prepare
     from spprepro.terminal import bars
 
-    with bars() as tell:
+    with ranks.one_first(), bars() as tell:
         return prepare(config.data, tell)
 
 

@@ -19,7 +19,11 @@ def field(number: int, content: bytes | int | str) -> bytes:
 
 def blob(array: np.ndarray, legacy: bool) -> bytes:
     axes = ((1,) * (4 - array.ndim) + array.shape) if legacy else array.shape
-    shape = b"".join(field(k, n) for k, n in enumerate(axes, 1)) if legacy else field(7, field(1, bytes(b"".join(map(varint, axes)))))
+    shape = (
+        b"".join(field(k, n) for k, n in enumerate(axes, 1))
+        if legacy
+        else field(7, field(1, bytes(b"".join(map(varint, axes)))))
+    )
     return shape + field(5, array.astype("<f4").tobytes())
 
 
@@ -33,7 +37,9 @@ def network(form: str, layers: dict[str, list[np.ndarray]]) -> bytes:
             made += field(2, field(1, inner) + field(2, "bottom"))
         elif form == "V1":
             made += field(2, field(5, 18) + field(4, f"relu_{name}"))
-            made += field(2, field(2, "bottom") + field(4, name) + field(5, 4) + b"".join(field(6, each) for each in blobs))
+            made += field(
+                2, field(2, "bottom") + field(4, name) + field(5, 4) + b"".join(field(6, each) for each in blobs)
+            )
         else:
             made += field(100, field(1, f"relu_{name}") + field(2, "ReLU"))
             made += field(100, field(1, name) + field(2, "Convolution") + b"".join(field(7, each) for each in blobs))
@@ -48,6 +54,10 @@ def layers_of(backbone, inputs: int, classes: int, seed: int = 0) -> dict[str, l
         shape = (layer.filters, channels // layer.groups, layer.kernel, layer.kernel)
         made[name] = [draw.normal(0, 0.1, shape), draw.normal(0, 0.1, layer.filters)]
         channels = layer.filters
-    for name, (outputs, takes) in {"fc6": (backbone.fc, inputs), "fc7": (backbone.fc,) * 2, "fc8": (classes, backbone.fc)}.items():
+    for name, (outputs, takes) in {
+        "fc6": (backbone.fc, inputs),
+        "fc7": (backbone.fc,) * 2,
+        "fc8": (classes, backbone.fc),
+    }.items():
         made[name] = [draw.normal(0, 0.1, (outputs, takes)), draw.normal(0, 0.1, outputs)]
     return {name: [array.astype(np.float32) for array in arrays] for name, arrays in made.items()}

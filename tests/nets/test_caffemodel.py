@@ -166,4 +166,3 @@ def test_mutated_files_are_read_or_refused(tmp_path):
 def test_mutated_files_of_caffe_are_read_or_refused(tmp_path, golden_file):
     names = ("zf5_eighth_v0_nolrn", "zf5_eighth_v1", "zf5_eighth_cls_spm6321", "zf5_eighth_cls_spm6321_v1")
     fuzzed(tmp_path, 10_000, [golden_file(f"{name}.caffemodel") for name in names])
-

@@ -10,6 +10,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
+from spprepro import ranks
 from spprepro.classify.module import Classifier
 from spprepro.classify.score import score_images
 from spprepro.classify.train import build_classifier, viewing_of
@@ -103,7 +104,8 @@ def average(
         for name in config.views.tests:
             share = scores[test or name] / np.float32(len(config.models))
             sums[name] = sums[name] + share if name in sums else share
-    shutil.rmtree(folder / "scores")
+    if ranks.leads():
+        shutil.rmtree(folder / "scores")
     return sums, seconds
 
 
@@ -114,6 +116,7 @@ def _kept_scores(
         with np.load(path, allow_pickle=False) as kept:
             return {name: kept[name] for name in kept.files if name != "seconds"}, float(kept["seconds"])
     scores, seconds = score_images(config, module, *pictures)
-    with replacing(path) as out:
-        np.savez(out, seconds=seconds, **scores)  # type: ignore[arg-type]
+    if ranks.leads():
+        with replacing(path) as out:
+            np.savez(out, seconds=seconds, **scores)  # type: ignore[arg-type]
     return scores, seconds

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spprepro import ranks
 from spprepro.classify.views import Viewing, crop_view, score
 from spprepro.config import Training
 from spprepro.data.augment import prepare_test, prepare_training
@@ -144,10 +145,7 @@ class Classifier(pl.LightningModule):
     def gathered_scores(self) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float32]]]:
         """(index, test -> (n, classes)) of every test image, sorted by index, from all devices."""
         mine = (torch.cat(self.indices), {test: torch.cat(parts) for test, parts in self.scores.items()})
-        parts: list[Any] = [mine]
-        if self.trainer.world_size > 1:
-            parts = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(parts, mine)
+        parts = ranks.everyone(mine)
         index = torch.cat([part[0] for part in parts])
         order = index.argsort()
         scores = {test: torch.cat([part[1][test] for part in parts])[order].numpy() for test in self.scores}

@@ -37,6 +37,7 @@ class _Split(pl.LightningDataModule):
 
     def __init__(self, config: Config, root: Path, images: Sequence[Image], sides: Sequence[int]) -> None:
         super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer batches than processes
         self.config, self.root, self.images, self.sides = config, root, images, sides
 
     def test_dataloader(self) -> DataLoader[TestBatch]:

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from spprepro import ranks
 from spprepro.classify.module import Classifier
 from spprepro.classify.monitor import Monitor
 from spprepro.classify.score import image_loader
@@ -95,7 +96,7 @@ def viewing_of(config: Config) -> Viewing:
 
 def train(config: Config, survey: Survey, folder: Path) -> tuple[Classifier, float]:
     """Train (or go on training) in `folder`; returns the trained classifier and the seconds it took in all."""
-    pl.seed_everything(config.seed, verbose=False)
+    pl.seed_everything(config.seed + ranks.rank(), verbose=False)  # dropout; weights have a generator of their own
     module = build_classifier(config, len(survey.classes), survey.mean, survey.colour)
     snapshots = Snapshots(
         folder / "checkpoints", every=config.training.snapshot_steps, identity=_identity(config, survey)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from spprepro import ranks
 from spprepro.config import Trainer
 from spprepro.detect.draws import Draw, Pools, draw, mirrored
 from spprepro.detect.store import SppStore
@@ -174,7 +175,7 @@ def finetune(
     every: int,
 ) -> float:
     """Train `network` in place, or go on; returns the seconds it took in all. `identity`: what must stay the same."""
-    pl.seed_everything(seed, verbose=False)
+    pl.seed_everything(seed + ranks.rank(), verbose=False)
     snapshots = Snapshots(folder / "checkpoints" / "finetune", every=every, identity=identity)
     checkpoint = newest(snapshots.folder)
     if checkpoint:

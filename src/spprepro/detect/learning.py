@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from spprepro import ranks
 from spprepro.config import Config
 from spprepro.detect.boxes import fit_box_regressor
 from spprepro.detect.detector import BB, Detector, Regressors, regressed, save
@@ -26,8 +27,9 @@ SAMPLE = 200  # images, and windows of each, from which the mean norm of a layer
 EVERY = 500  # mini-batches from one checkpoint of the fine-tuning to the next
 
 
-def learn(config: Config, features: Any, source: Source, folder: Path, identity: Mapping[str, Any]) -> Detector:
-    """The detector that `features` (SppFeatures or RcnnFeatures) makes of `source`, kept in `folder`.
+def learn(config: Config, features: Any, source: Source, folder: Path, identity: Mapping[str, Any]) -> Detector | None:
+    """The detector that `features` (SppFeatures or RcnnFeatures) makes of `source`, kept in `folder`; None for a
+    process that does not lead, as soon as it is there.
 
     Goes on where an earlier run of the same job stopped; `identity` must be the same then.
     """
@@ -44,11 +46,15 @@ def learn(config: Config, features: Any, source: Source, folder: Path, identity:
         _finetune(config, features, maps, source, folder, identity)
     store = maps if spp else RcnnStore(features, source, kept / "features" if kept else None, asked)
     features.to(device).eval()  # Lightning leaves what it trained on the CPU
+    if not ranks.leads():  # SVMs are learned from one stream of images
+        ranks.barrier()
+        return None
     with inference(config):
         svms, regressors = _learn_layers(config, store, source, work, layers, regress if BB in rows else None)
     detector = Detector(features, config.protocol, list(source.split.classes), svms, regressors, regress)
     save(detector, folder)
     shutil.rmtree(work.parent, ignore_errors=True)
+    ranks.barrier()
     return detector
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from spprepro import ranks
 from spprepro.config import Config
 from spprepro.data.processes import start_method
 from spprepro.detect.detector import Detector, Found, detect
@@ -53,12 +54,14 @@ class _Missing(pl.LightningDataModule):
 
     def __init__(self, source: Source, folder: Path, workers: int) -> None:
         super().__init__()
-        self.source, self.folder, self.workers = source, folder, workers
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer parts than processes
+        self.source, self.workers = source, workers
+        missing = [start for start in range(0, len(source), CHUNK) if not _part(folder, start).is_file()]
+        self.starts = missing[ranks.rank() :: ranks.world()]
+        ranks.barrier()  # nobody writes before all have looked
 
     def test_dataloader(self) -> DataLoader[Item]:
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        starts = [s for s in range(0, len(self.source), CHUNK) if not _part(self.folder, s).is_file()]
-        numbers = [n for s in starts[rank::world] for n in range(s, min(s + CHUNK, len(self.source)))]
+        numbers = [n for s in self.starts for n in range(s, min(s + CHUNK, len(self.source)))]
         return DataLoader(
             _Images(self.source, numbers),
             batch_size=None,
@@ -94,7 +97,7 @@ def test(
     trainer = testing(config.trainer)
     data = _Missing(source, parts, config.data.workers)
     trainer.test(module, datamodule=data, verbose=False)
-    trainer.strategy.barrier()
+    ranks.barrier()
     return _read(parts, rows, detectors[0].classes, len(source))
 
 

@@ -47,7 +47,7 @@ _LRN = {
 
 @dataclass(frozen=True)
 class Match:
-    """One layer of the network: shapes of its weights in the file and here, and what is done with it, or what is wrong."""
+    """One layer of the network: shapes of its weights in the file and here, what is done with it, or what is wrong."""
 
     layer: str
     source: str  # the layer of the file; "" where it has none
@@ -77,9 +77,9 @@ def classes_of(model: CaffeModel, backbone: Backbone) -> int | None:
 def match(model: CaffeModel, network: Network, backbone: Backbone, conventions: Conventions) -> list[Match]:
     """Each layer of the network beside the file's; raises nothing."""
     found, names = [], head_names(backbone)
-    for name, layer in _weighted(network).items():
+    for name, parameters in _weighted(network).items():
         source = source_of(model, name)
-        wanted = [tuple(value.shape) for value in (layer.weight, layer.bias)]
+        wanted = [tuple(value.shape) for value in parameters]
         arrays = model.layers[source] if source else []
         shapes = [_shape(*pair) for pair in zip(arrays, wanted, strict=False)]
         note = "taken" if source == name else f"taken from {source}"
@@ -90,7 +90,9 @@ def match(model: CaffeModel, network: Network, backbone: Backbone, conventions: 
             note, fault = "missing", f"{name}: not in the file"
         elif shapes != wanted or len(arrays) != 2:
             note = "differs"
-            fault = f"{name}: {_sizes([a.shape for a in arrays])} in the file, {_sizes(wanted)} in {backbone.title} here"
+            fault = (
+                f"{name}: {_sizes([a.shape for a in arrays])} in the file, {_sizes(wanted)} in {backbone.title} here"
+            )
         elif not all(np.isfinite(array).all() for array in arrays):
             note, fault = "damaged", f"{name}: has values that are not finite"
         elif name == next(iter(_weighted(network))):
@@ -111,17 +113,16 @@ def take(
     """Copies the file's weights into the network; `matches` without faults."""
     layers, names = _weighted(network), head_names(backbone)
     for each in (each for each in matches if each.source):
-        layer = layers[each.layer]
-        weight, bias = (torch.from_numpy(np.array(array, np.float32)) for array in model.layers[each.source])
-        weight = weight.reshape(layer.weight.shape)
+        pairs = zip(layers[each.layer], model.layers[each.source], strict=True)
+        weight, bias = (torch.from_numpy(np.array(array, np.float32)).reshape(own.shape) for own, array in pairs)
         if each.layer == next(iter(layers)):
             weight = weight.flip(1) / conventions.input_scale
         elif each.layer == names[0]:
             weight = reordered(weight, sorted(conventions.levels), conventions.levels)
         elif each.layer in names and conventions.scale_train is False:
             weight = weight / 2
-        layer.weight.copy_(weight)
-        layer.bias.copy_(bias.reshape(layer.bias.shape))
+        for own, value in zip(layers[each.layer], (weight, bias), strict=True):
+            own.copy_(value)
 
 
 def reordered(weight: Tensor, source: Sequence[int], target: Sequence[int]) -> Tensor:
@@ -129,7 +130,7 @@ def reordered(weight: Tensor, source: Sequence[int], target: Sequence[int]) -> T
     if not target:
         return weight
     channels = weight.shape[1] // sum(n * n for n in source)
-    parts = dict(zip(source, weight.split([channels * n * n for n in source], 1), strict=True))
+    parts = dict(zip(source, torch.split(weight, [channels * n * n for n in source], 1), strict=True))
     return torch.cat([parts[n] for n in target], 1)
 
 
@@ -160,14 +161,14 @@ def save(
     levels = conventions.levels
     text = prototxt(name, network, backbone, levels, mean.shape[-1])
     layers: dict[str, tuple[str, list[Array]]] = {}
-    for title, layer in _weighted(network).items():
-        weight = layer.weight.detach()
+    for title, parameters in _weighted(network).items():
+        weight, bias = (value.detach() for value in parameters)
+        kind = "InnerProduct" if weight.ndim == 2 else "Convolution"
         if not layers:
             weight = weight.flip(1) * conventions.input_scale
         elif title == head_names(backbone)[0]:
             weight = reordered(weight, levels, sorted(levels))
-        kind = "Convolution" if isinstance(layer, nn.Conv2d) else "InnerProduct"
-        layers[title] = kind, [weight.numpy(), layer.bias.detach().numpy()]
+        layers[title] = kind, [weight.numpy(), bias.numpy()]
     paths = [folder / f"{name}{ending}" for ending in (".prototxt", ".caffemodel", "_mean.binaryproto")]
     write_text(paths[0], text)
     caffemodel.write(paths[1], name, layers)
@@ -198,13 +199,12 @@ def prototxt(name: str, network: Network, backbone: Backbone, levels: Sequence[i
                 lines += [_pooling(top, previous, sides[title], layer.pool, layer.pool_stride, backbone)]
     lines += _pyramid(bottom, levels, map_side(backbone, crop), backbone)
     bottom = f"pool{len(backbone.layers)}"
-    for title, linear in _weighted(network).items():
-        if isinstance(linear, nn.Linear):
-            what = f"inner_product_param {{ num_output: {linear.out_features} }}"
-            lines += [_layer(title, "InnerProduct", [bottom], title, what)]
-            bottom = title
-            if title != head_names(backbone)[-1]:
-                lines += [_layer(f"relu{title.removeprefix('fc')}", "ReLU", [title], title)]
+    for title in head_names(backbone):
+        outputs = len(_weighted(network)[title][1])
+        lines += [_layer(title, "InnerProduct", [bottom], title, f"inner_product_param {{ num_output: {outputs} }}")]
+        bottom = title
+        if title != head_names(backbone)[-1]:
+            lines += [_layer(f"relu{title.removeprefix('fc')}", "ReLU", [title], title)]
     return "\n".join([*lines, _layer("prob", "Softmax", [bottom], "prob")]) + "\n"
 
 
@@ -236,10 +236,10 @@ def _layer(name: str, kind: str, bottoms: Sequence[str], top: str, what: str = "
     return " ".join(f'layer {{ name: "{name}" type: "{kind}" {inputs} top: "{top}" {what} }}'.split())
 
 
-def _weighted(network: Network) -> dict[str, nn.Conv2d | nn.Linear]:
-    """conv1, ..., fc6, fc7, fc8."""
+def _weighted(network: Network) -> dict[str, list[nn.Parameter]]:
+    """conv1, ..., fc6, fc7, fc8: weight and bias."""
     named = [*network.trunk.named_children(), *network.head.named_children()]
-    return {name: module for name, module in named if isinstance(module, nn.Conv2d | nn.Linear)}
+    return {name: list(module.parameters()) for name, module in named if isinstance(module, nn.Conv2d | nn.Linear)}
 
 
 def _shape(array: Array, wanted: tuple[int, ...]) -> tuple[int, ...]:

@@ -238,7 +238,7 @@ def _blob(array: Array) -> _Parts:
 
 
 def _data(array: Array) -> _Parts:
-    return _field(_BLOB_DATA, [memoryview(np.ascontiguousarray(array, "<f4").reshape(-1)).cast("B")])
+    return _field(_BLOB_DATA, [np.ascontiguousarray(array, "<f4").reshape(-1).view(np.uint8).data])
 
 
 def _text(number: int, text: str) -> _Parts:

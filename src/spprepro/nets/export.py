@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -45,7 +44,7 @@ class Exported:
 
 
 def save(path: Path, model: Exported, said: Mapping[str, str]) -> None:
-    """safetensors: the network's weights and `mean`; in its metadata `network` (what `load` needs) and all of `said`."""
+    """safetensors: the network's weights and `mean`; in the metadata `network`, for `load`, and all of `said`."""
     from safetensors.torch import save as serialised
 
     description = {
@@ -68,7 +67,7 @@ def load(path: Path) -> Exported:
     try:
         with safe_open(path, framework="pt") as file:
             said = json.loads((file.metadata() or {})["network"])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            state = {name: file.get_tensor(name) for name in file.keys()}
         faults: list[str] = []
         backbone = build(Backbone, said["backbone"], "backbone", faults)
         if faults:
@@ -98,7 +97,8 @@ def to_onnx(model: Exported, said: Mapping[str, str]) -> "ModelProto":
     graph.add("Identity", x, out="logits")
     graph.add("Softmax", x, out="scores", axis=1)
     outputs = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", len(model.classes)]) for name in ("logits", "scores")
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", len(model.classes)])
+        for name in ("logits", "scores")
     ]
     made = helper.make_model(
         helper.make_graph(
@@ -164,7 +164,7 @@ def _node(graph: _Graph, module: nn.Module, x: str) -> str:
         case nn.ReLU():
             return graph.add("Relu", x)
         case nn.MaxPool2d():
-            sides = {"kernel_shape": [module.kernel_size] * 2, "strides": [module.stride] * 2}
+            sides: dict[str, Any] = {"kernel_shape": [module.kernel_size] * 2, "strides": [module.stride] * 2}
             return graph.add("MaxPool", x, **sides, ceil_mode=int(module.ceil_mode))
         case WithinChannelLRN():
             square = graph.add("Mul", x, x)

@@ -17,9 +17,11 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins import CheckpointIO
 
+from spprepro import ranks
 from spprepro.errors import ConfigError, DataError, Interrupted
 from spprepro.files import replacing, write_text
 
+ASK = 5  # steps from one time that several processes ask one another about signals to the next
 KEEP = 2  # the newest and the one before, for the day the newest is damaged
 
 
@@ -83,7 +85,7 @@ def refuse_other(path: Path, identity: Mapping[str, Any]) -> None:
 
 
 class Snapshots(Checkpoint):
-    """Saves at each epoch's end, every `every` steps and on SIGINT or SIGTERM; keeps the newest two.
+    """Saves at each epoch's end, every `every` steps of it and on SIGINT or SIGTERM; keeps the newest two.
 
     Holds the random number generators as they are after the saved step; they are put back at the first batch after a
     resume, when the loader's iterator exists and can no longer draw on them.
@@ -104,10 +106,10 @@ class Snapshots(Checkpoint):
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["identity"] = self.identity
         checkpoint["elapsed"] = self.elapsed
-        checkpoint["rng"] = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+        checkpoint["rng"] = ranks.everyone({"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()})
 
     def on_load_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        self.saved_rng = checkpoint["rng"]
+        self.saved_rng = checkpoint["rng"][ranks.rank()]
         self.before, self.started = checkpoint["elapsed"], time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -130,13 +132,26 @@ class Snapshots(Checkpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self.stop is not None or trainer.global_step % self.every == 0:
+        if batch_idx + 1 == trainer.num_training_batches:
+            return  # a resume from here would not be exact; the end of the epoch is near
+        stop = self._stopped(trainer.global_step)
+        if stop or trainer.global_step % self.every == 0:
             self._save(trainer, "")
-        if self.stop is not None:
-            raise Interrupted(signal.Signals(self.stop).name)
+        self._leave(stop)
+
+    def _stopped(self, step: int) -> int | None:
+        """The signal that came; of several processes all must save after the same step, so they ask one another."""
+        if ranks.world() == 1:
+            return self.stop
+        return max(filter(None, ranks.everyone(self.stop)), default=None) if step % ASK == 0 else None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._save(trainer, ".end")
+        self._leave(self._stopped(0))
+
+    def _leave(self, stop: int | None) -> None:
+        if stop:
+            raise Interrupted(signal.Signals(stop).name)
 
     def _on_signal(self, number: int, frame: Any) -> None:
         self.stop = number

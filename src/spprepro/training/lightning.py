@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from spprepro import ranks
 from spprepro.config import Trainer
 from spprepro.training.checkpoint import AtomicCheckpointIO
 
@@ -24,7 +28,7 @@ def fitting(
         max_epochs=epochs,
         logger=TensorBoardLogger(folder, name="", version="", purge_step=resume_step),
         callbacks=[*callbacks, RichProgressBar(refresh_rate=5)],
-        plugins=[AtomicCheckpointIO()],
+        plugins=[_environment(), AtomicCheckpointIO()],
         num_sanity_val_steps=0,
         log_every_n_steps=10,
         **more,
@@ -35,12 +39,22 @@ def testing(t: Trainer) -> pl.Trainer:
     """A trainer that runs a test loop and leaves nothing."""
     quiet()
     return pl.Trainer(
-        **_common(t), logger=False, enable_checkpointing=False, callbacks=[RichProgressBar(refresh_rate=5)]
+        **_common(t),
+        plugins=[_environment()],
+        logger=False,
+        enable_checkpointing=False,
+        callbacks=[RichProgressBar(refresh_rate=5)],
     )
+
+
+def _environment() -> ClusterEnvironment:
+    """Named, as Lightning would take any process in a Slurm job for one that Slurm started as one of several."""
+    return TorchElasticEnvironment() if ranks.world() > 1 else LightningEnvironment()
 
 
 def _common(t: Trainer) -> dict[str, Any]:
     return {
+        "strategy": "ddp" if ranks.world() > 1 else "auto",
         "accelerator": t.accelerator,
         "devices": t.devices,
         "num_nodes": t.num_nodes,
