@@ -61,9 +61,10 @@ def export_job(config: Config) -> list[Path]:
     }
     paths = [out / f"{name}.safetensors", out / f"{name}.onnx"]
     export.save(paths[0], model, said)
+    graph = export.to_onnx(model, said).SerializeToString()
+    notes = [f"The ONNX file gives the network's logits within {compare(graph, model):.1e} of the largest"]
     with replacing(paths[1]) as file:
-        file.write(export.to_onnx(model, said).SerializeToString())
-    notes = [f"The ONNX file gives the network's logits within {compare(paths[1], model):.1e} of the largest"]
+        file.write(graph)
     try:
         conventions = Conventions(model.levels, model.scale)
         paths += caffe.save(out, name, model.network, model.backbone, conventions, model.mean.numpy())
@@ -73,14 +74,14 @@ def export_job(config: Config) -> list[Path]:
     return [out / CARD, *paths]
 
 
-def compare(path: Path, model: Exported) -> float:
+def compare(graph: bytes, model: Exported) -> float:
     """The largest difference of logits, onnxruntime's from the network's, as a share of the largest logit.
 
     Raises DataError where it is over TOLERANCE.
     """
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(path)
+    session = onnxruntime.InferenceSession(graph)
     worst = 0.0
     for height, width in SIZES if model.levels else [(model.crop, model.crop)]:
         small = torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(height))
@@ -90,7 +91,10 @@ def compare(path: Path, model: Exported) -> float:
         ours = _logits(model, pixels)
         worst = max(worst, float(np.abs(theirs - ours).max() / np.abs(ours).max()))
     if not worst <= TOLERANCE:
-        raise DataError(f"{path}: differs from the network by {worst:.1e} of the largest logit; do not use it")
+        raise DataError(
+            f"the ONNX graph of {model.backbone.title} differs from the network by {worst:.1e} of the largest logit, over "
+            f"{TOLERANCE:g}: not written; try another version of onnxruntime"
+        )
     return worst
 
 
@@ -136,16 +140,12 @@ def card(record: Record, model: Exported, paths: list[Path], notes: list[str]) -
     rows = [f"| {key} | {m.value:.2f} {m.unit} | {m.n} |" for key, m in record.metrics.items()]
     files = [f"| `{p.name}` | {p.stat().st_size:,} | {_sha256(p)} |" for p in paths]
     caffes = any(path.suffix == ".caffemodel" for path in paths)
+    origin = f"imported from `{data['weights']}`" if "weights" in data else f"trained by spprepro at tier={record.tier}"
     lines = [
         f"# {name}, tier={record.tier}, seed {record.seed}",
         f"{b.title} with {pooling}, {count:,} parameters, {len(model.classes)} classes; takes {sizes}. A network of "
         "the paper *Spatial Pyramid Pooling in Deep Convolutional Networks for Visual Recognition* (arXiv 1406.4729), "
-        + (f"imported from `{data['weights']}`." if "weights" in data else "trained by spprepro.")
-        + (
-            ""
-            if record.tier == "paper" or "weights" in data
-            else " It is smaller and learnt from less than the paper's."
-        ),
+        f"{origin}. Only tier=paper is of the paper's size.",
         "## Data",
         f"{data['name']}, fingerprint `{data['fingerprint'] or 'none'}`: {data['train']:,} training and "
         f"{data['test']:,} test images.",
@@ -160,7 +160,7 @@ def card(record: Record, model: Exported, paths: list[Path], notes: list[str]) -
         "\n".join(["| file | bytes | sha256 |", "| --- | ---: | --- |", *files]),
         " ".join(f"{note}." for note in notes),
         "## How to load",
-        _ONNX.format(name=name, size=f"{model.crop}x{model.crop}" if not levels else "any height x width"),
+        _ONNX.format(name=name, crop=model.crop, size="any height and width" if levels else "this size"),
         _SAFETENSORS.format(name=name),
         *([_CAFFE.format(name=name, crop=model.crop)] if caffes else []),
     ]
@@ -172,8 +172,9 @@ _ONNX = """With onnxruntime alone; the mean is subtracted within:
 ```python
 import numpy as np, onnxruntime
 session = onnxruntime.InferenceSession("{name}.onnx")
-pixels = np.zeros((1, 3, 224, 224), np.uint8)  # RGB, {size}
+pixels = np.zeros((1, 3, {crop}, {crop}), np.uint8)  # RGB, {size}
 logits, scores = session.run(None, {{"pixels": pixels}})
+classes = session.get_modelmeta().custom_metadata_map["classes"]  # their names, as JSON
 ```"""
 _SAFETENSORS = """With spprepro:
 

@@ -131,7 +131,7 @@ for number in range(int(count)):
         else:
             made[place : place + 4] = draw.choice([b"\\0" * 4, b"\\xff" * 4, made[:40]])
     path.write_bytes(made)
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         found = read(path)
         outcomes["read"] += 1
@@ -141,7 +141,7 @@ for number in range(int(count)):
                 array.sum()
     except DataError:
         outcomes["refused"] += 1
-    slowest = max(slowest, time.perf_counter() - started)
+    slowest = max(slowest, time.process_time() - started)
 print(json.dumps({**outcomes, "slowest": slowest, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
 """
 
@@ -163,6 +163,7 @@ def test_mutated_files_are_read_or_refused(tmp_path):
     fuzzed(tmp_path, 2000, files)
 
 
+@pytest.mark.slow  # 10,000 files of 240 to 670 KB: 7 s alone, longer on a busy machine
 def test_mutated_files_of_caffe_are_read_or_refused(tmp_path, golden_file):
     names = ("zf5_eighth_v0_nolrn", "zf5_eighth_v1", "zf5_eighth_cls_spm6321", "zf5_eighth_cls_spm6321_v1")
     fuzzed(tmp_path, 10_000, [golden_file(f"{name}.caffemodel") for name in names])

@@ -2,7 +2,8 @@
 
 What differs (reference.md 5 and 8): Caffe's images are BGR less a mean, in [0, 255]; its nets concatenate the levels of
 a pyramid from the coarsest to the finest; and nets trained by SPP_net's own Caffe did not scale what dropout left
-(`scale_train: false`), so that fc7 and fc8 have to be halved.
+(`scale_train: false`), so that fc7 and fc8 have to be halved. The released prototxt pools its 2x2 level by windows of 7
+at a stride of 7, which leaves cell 6 out of the second bin; here bins are the paper's.
 """
 
 import math
