@@ -92,8 +92,8 @@ def compare(graph: bytes, model: Exported) -> float:
         worst = max(worst, float(np.abs(theirs - ours).max() / np.abs(ours).max()))
     if not worst <= TOLERANCE:
         raise DataError(
-            f"the ONNX graph of {model.backbone.title} differs from the network by {worst:.1e} of the largest logit, over "
-            f"{TOLERANCE:g}: not written; try another version of onnxruntime"
+            f"the ONNX graph of {model.backbone.title} differs from the network by {worst:.1e} of the largest logit, "
+            f"over {TOLERANCE:g}: not written; try another version of onnxruntime"
         )
     return worst
 
