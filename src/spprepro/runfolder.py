@@ -75,6 +75,7 @@ def _clear(folder: Path) -> None:
         "submission*.txt",
         "growth.csv",
         "layers.txt",
+        "not_finite.json",
         "config.yaml",
     ):
         for path in folder.glob(pattern):
