@@ -19,10 +19,13 @@ from spprepro.nets.geometry import map_side
 from spprepro.nets.trunks import Backbone
 from spprepro.schema import build
 
-Task = Literal["run", "plan", "validate", "report", "prepare", "verify", "sheet", "bench", "detect", "reeval"]
+Task = Literal[
+    "run", "plan", "validate", "report", "prepare", "verify", "sheet", "bench", "detect", "reeval", "import_weights",
+    "export",
+]  # fmt: skip
 Tier = Literal["smoke", "mini", "small", "paper"]
 Bench = Literal["input_pipeline", "train_loop", "views", "window_pooling", "rcnn_vs_spp", "svm"]
-Kind = Literal["train", "layers", "test", "detect", "combine", "times"]
+Kind = Literal["train", "import", "layers", "test", "detect", "combine", "times"]
 Test = Literal["ten", "crop", "full", "ten_maps", "multiview", "multiview_full"]
 
 
@@ -98,6 +101,16 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Weights:
+    """A network from elsewhere, of jobs of kind=import: a .caffemodel and what the file does not say of itself."""
+
+    file: str | None = None
+    scale_train: bool | None = None  # whether its Caffe scaled in training what dropout left; false halves fc7 and fc8
+    mean: list[float] = field(default_factory=lambda: [128.0, 128.0, 128.0])  # of red, green and blue, in pixel values
+    new: list[str] = field(default_factory=list)  # fc layers that the file may lack; they get initial weights
+
+
+@dataclass(frozen=True)
 class Trainer:
     """Where and in which precision a job runs."""
 
@@ -114,9 +127,9 @@ class Trainer:
 class Config:
     """A whole job.
 
-    kind: train (and test) a network; count its layers; test trained ones; make a detector of one; combine detectors;
-    measure times. `models` are the trained jobs it needs; of kind test each a job's name, or name:test where the view
-    differs. `tables`: the jobs of these tables instead of one job.
+    kind: train (and test) a network; import one; count its layers; test trained ones; make a detector of one; combine
+    detectors; measure times. `models` are the trained jobs it needs; of kind test each a job's name, or name:test where
+    the view differs. `tables`: the jobs of these tables instead of one job.
     """
 
     name: str
@@ -138,6 +151,7 @@ class Config:
     tables: list[int] = field(default_factory=list)
     bench: Bench | None = None
     kind: Kind = "train"
+    weights: Weights = field(default_factory=Weights)  # of kind=import
     views: Views = field(default_factory=Views)
     models: list[str] = field(default_factory=list)
     image: str | None = None  # of task=detect
@@ -150,7 +164,9 @@ class Config:
             del settings["views.scales"]
         if self.data.cache != "jpeg":  # other copies have the pixels of the files, to the bit
             del settings["data.cache"]
-        foreign = _OF_NETWORKS if self.detects else _OF_DETECTORS
+        if not self.weights.file:  # what was imported before stays as it was
+            settings = {key: value for key, value in settings.items() if not key.startswith("weights.")}
+        foreign = _OF_NETWORKS if self.detects else _OF_ALL_BUT_IMPORTS if self.kind == "import" else _OF_DETECTORS
         own = f"protocol.finetune.{self.detection.method}." if self.kind == "detect" else "none"
         return {
             key: value
@@ -173,11 +189,15 @@ class Config:
 
 # data.root is not among the identity either: the data's fingerprint is
 _INCIDENTAL = re.compile(
-    r"(results_dir|task|overwrite|tables|bench|name|image)$|widths|voc\.root$|backbone\.weights$|data\.(root|source|test|workers|keep_gib)$"
+    r"(results_dir|task|overwrite|tables|bench|name|image)$|widths|voc\.root$|(backbone\.weights|weights\.file)$"
+    r"|data\.(root|source|test|workers|keep_gib)$"
     r"|trainer\.(devices|num_nodes|threads|accelerator)$|training\.snapshot_steps$|(backbone|data)\.(title|name)$"
 )
-_OF_DETECTORS = re.compile(r"(protocol|proposals|detection|voc)\.")
-_OF_NETWORKS = re.compile(r"(training|data|views)\.")
+_OF_DETECTORS = re.compile(r"(protocol|proposals|detection|voc|weights)\.")
+_OF_NETWORKS = re.compile(r"(training|data|views|weights)\.")
+_OF_ALL_BUT_IMPORTS = re.compile(
+    r"(protocol|proposals|detection|voc|views|trainer)\.|training\.(?!init\.|input_scale$)|data\.(?!crop$)"
+)
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -240,6 +260,7 @@ def _cross_faults(c: Config) -> Iterator[str]:
         yield f"image: {c.image}, models: {c.models}; task=detect needs both, a picture and the job of a detector"
     if c.detects:
         yield from _detection_faults(c)
+    yield from _weights_faults(c)
     if c.task == "bench" and c.bench is None:
         yield f"bench: task=bench needs one of {', '.join(typing.get_args(Bench))}, e.g. bench=train_loop"
 
@@ -268,6 +289,19 @@ def _network_faults(c: Config) -> Iterator[str]:
                 f"pyramid.levels: level {max(levels)} is larger than the last map, {side}x{side} at "
                 f"training size {size} of backbone={c.backbone.name}"
             )
+
+
+def _weights_faults(c: Config) -> Iterator[str]:
+    w, first = c.weights, len(c.backbone.layers) + 1
+    if c.task == "import_weights" and c.kind != "import":
+        yield f"kind: {c.kind}; task=import_weights takes a job of kind=import: experiment=caffe_zf5 or caffe_alex5"
+    if c.task == "export" and (c.tables or c.kind not in ("train", "import")):
+        yield f"kind: {c.kind}; task=export takes one trained network, e.g. experiment=table1_zf5_multisize"
+    if len(w.mean) != 3 or not all(0 <= value <= 255 for value in w.mean):
+        yield f"weights.mean: {w.mean} must be three values in [0, 255], of red, green and blue"
+    known = [f"fc{number}" for number in range(first, first + 3)]
+    if c.kind == "import" and not set(w.new) <= set(known):
+        yield f"weights.new: {w.new}; only fc layers can be new: {', '.join(known)}"
 
 
 def _test_faults(c: Config) -> Iterator[str]:

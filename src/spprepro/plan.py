@@ -74,7 +74,7 @@ def test_operations(config: Config, backbone: Backbone, images: int, classes: in
 
 def operations(config: Config, jobs: Mapping[str, Config], amount: Mapping[str, int]) -> tuple[float, float]:
     """(training, testing) operations of a job of any kind; `jobs`: those that it needs, by name."""
-    if config.kind == "layers":
+    if config.kind in ("layers", "import"):
         return 0.0, 0.0
     if config.detects:
         return detection_operations(config, [jobs[name] for name in config.models])
