@@ -1,7 +1,6 @@
 """Jobs about detectors: make one of a trained network, combine several, measure times; and look at one picture."""
 
 import copy
-import hashlib
 import time
 from dataclasses import replace
 from functools import partial
@@ -32,14 +31,15 @@ from spprepro.detect.proposals import propose
 from spprepro.detect.rcnn import CropNet, RcnnFeatures
 from spprepro.detect.sources import Source, fingerprint, usable
 from spprepro.detect.testing import test
-from spprepro.detect.trunk import Head, Trunk, trunk_of, trunk_of_torchvision
+from spprepro.detect.trunk import Head
 from spprepro.detection import EdgeBoxes, MatFiles, SelectiveSearch
 from spprepro.errors import DataError
 from spprepro.files import write_text
-from spprepro.folders import located
 from spprepro.nets.geometry import head_inputs
 from spprepro.nets.network import Network
+from spprepro.nets.pixels import Trunk, trunk_of, trunk_of_torchvision
 from spprepro.nets.trunks import Backbone
+from spprepro.pretrained import pretrained, read_voc, weights_sha256
 from spprepro.terminal import bars
 from spprepro.training.checkpoint import newest
 from spprepro.training.cpu import set_threads
@@ -231,13 +231,6 @@ def evaluate_again(config: Config) -> None:
         print(f"{key}: {metric.value:.2f} {metric.unit} of {metric.n} images{before}")
 
 
-def read_voc(config: Config, name: str) -> Split:
-    """A split of the VOC folder, or of the generated set, no longer than voc.images."""
-    with bars() as tell:
-        split = read_split(prepare_voc(config.voc, tell), name)
-    return replace(split, images=split.images[: config.voc.images] if config.voc.images else split.images)
-
-
 def source_of(config: Config, split: Split) -> Source:
     """The split with its proposals, computed now if they are not kept."""
     settings = config.proposals
@@ -258,24 +251,6 @@ def source_of(config: Config, split: Split) -> Source:
                 progress=partial(tell, f"proposals of {split.name}"),
             )
     return Source(split, found, config.detection.windows)
-
-
-def pretrained(config: Config) -> tuple[Trunk, Network | None]:
-    """The trunk that the job starts from, and the classifier it comes from (None: torchvision's convolutions)."""
-    if config.backbone.torchvision:
-        return trunk_of_torchvision(config.backbone.scaled(config.width)), None
-    from spprepro.classify.ensemble import trained
-
-    (need,) = needs(config)
-    its = trained(runfolder.path_of(ordered([need])[-1]))
-    backbone = its.config.backbone.scaled(its.config.width)
-    network: Any = its.module.network.float()
-    if its.config.backbone.name != config.backbone.name or its.config.pyramid.levels != config.pyramid.levels:
-        raise DataError(
-            f"models: {need} has backbone {its.config.backbone.name}, pyramid {its.config.pyramid.levels}; this job "
-            f"asks for {config.backbone.name}, {config.pyramid.levels}"
-        )
-    return trunk_of(network, backbone, its.config.training.input_scale), network
 
 
 def features_of(config: Config, start: tuple[Trunk, Network | None]) -> Any:
@@ -318,9 +293,3 @@ def _empty(config: Config) -> tuple[Trunk, Network | None]:
     backbone: Backbone = config.backbone.scaled(config.width)
     network = Network(backbone, levels=config.pyramid.levels, classes=2, crop=backbone.crop)
     return trunk_of(network, backbone, config.training.input_scale), None
-
-
-def weights_sha256(config: Config) -> str:
-    """Of the local file that a trunk from torchvision takes its weights from; "" without one."""
-    path = located(config.backbone.weights or "")
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

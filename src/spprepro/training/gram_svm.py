@@ -1,9 +1,9 @@
-"""Linear SVMs from the inner products of the images alone: the same objective as svm.py's, where features are long.
+"""Linear SVMs from the inner products of the images alone: the objective of svm.py, where features are long.
 
 A few thousand images with features of up to 65,000 numbers (a map of conv4) are described by one matrix of inner
 products. It is computed once a layer; every class, every split and every C then works on its rows: a step of dual
-coordinate descent costs as many operations as there are images, not as there are features, and a coordinate that needs
-no step costs nothing. Weights are never formed: an image's score is a sum over the inner products with those trained on.
+coordinate descent costs as many operations as there are images, not as there are features, and the best step is known
+without looking at any feature. Weights are never formed: a score is a sum over inner products with training images.
 """
 
 from concurrent.futures import ThreadPoolExecutor
