@@ -17,7 +17,7 @@ from spprepro.composing import needs, ordered
 from spprepro.config import Config, check
 from spprepro.data.decode import decode
 from spprepro.data.prepare import prepare_voc
-from spprepro.data.voc import CLASSES, Split, read_split
+from spprepro.data.voc import CLASSES, Split, fingerprint, read_split
 from spprepro.detect import detector as detectors
 from spprepro.detect import times
 from spprepro.detect.detector import Detector
@@ -29,7 +29,7 @@ from spprepro.detect.monitor import ABOVE, show
 from spprepro.detect.proposal_files import read_mat
 from spprepro.detect.proposals import propose
 from spprepro.detect.rcnn import CropNet, RcnnFeatures
-from spprepro.detect.sources import Source, fingerprint, usable
+from spprepro.detect.sources import Source, usable
 from spprepro.detect.testing import test
 from spprepro.detect.trunk import Head
 from spprepro.detection import EdgeBoxes, MatFiles, SelectiveSearch

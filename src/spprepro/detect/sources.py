@@ -1,6 +1,5 @@
 """The images of a VOC split with their windows, checked; and which of these can train what."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -76,16 +75,6 @@ def usable(source: Source, unusable: str) -> tuple[Source, list[str]]:
         raise DataError(faults)
     kept = [image for image in source.split.images if image.id not in set(empty)]
     return replace(source, split=replace(source.split, images=kept), proposals=proposals), empty
-
-
-def fingerprint(split: Split) -> str:
-    """SHA-256 of the ids, sizes and objects of a split and of its image files' sizes."""
-    digest = hashlib.sha256()
-    for number, image in enumerate(split.images):
-        digest.update(f"{image.id} {image.height} {image.width} {split.path(number).stat().st_size}".encode())
-        for values in (image.labels, image.boxes, image.difficult):
-            digest.update(values.tobytes())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
