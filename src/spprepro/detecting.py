@@ -40,15 +40,13 @@ from spprepro.nets.network import Network
 from spprepro.nets.pixels import Trunk, trunk_of, trunk_of_torchvision
 from spprepro.nets.trunks import Backbone
 from spprepro.pretrained import pretrained, read_voc, weights_sha256
+from spprepro.records import Outcome
 from spprepro.terminal import bars
 from spprepro.training.checkpoint import newest
 from spprepro.training.cpu import set_threads
 
 RCNN_AT_MOST = 500  # windows of R-CNN's growth at the quick tiers, where it would take most of the job
 SMOKE_WINDOWS = 60
-
-Outcome = tuple[dict[str, records.Metric], dict[str, Any], float]
-"""Metrics, what the record says of the data, seconds."""
 
 
 def detect_job(config: Config, folder: Path) -> Outcome:
