@@ -114,6 +114,10 @@ def _refuse_lost(jobs: Sequence[Config], asked: Sequence[Config]) -> None:
             from spprepro import detecting
 
             faults += [f"{job.name}: {fault}" for fault in detecting.unreadable(job)]
+        if job.kind == "transfer":
+            from spprepro import transferring
+
+            faults += [f"{job.name}: {fault}" for fault in transferring.unreadable(job)]
         for need in needs(job):
             folder = folders[need]
             if (folder / records.NAME).exists() and not any((folder / "checkpoints").glob("*.ckpt")):
@@ -130,7 +134,7 @@ def _finish(config: Config) -> None:
     """The job's record, made unless it is there."""
     with runfolder.claimed(config) as folder:
         if not (folder / records.NAME).exists():
-            kinds = {"train": _train, "layers": _layers, "test": _test}
+            kinds = {"train": _train, "layers": _layers, "test": _test, "transfer": _transfer}
             kinds.get(config.kind, _detection)(config, folder)
 
 
@@ -200,6 +204,15 @@ def _detection(config: Config, folder: Path) -> None:
 
     job = {"detect": detecting.detect_job, "combine": detecting.combine_job, "times": detecting.times_job}[config.kind]
     metrics, data, seconds = job(config, folder)
+    _write_record(config, folder, metrics, data, git, started, seconds)
+
+
+def _transfer(config: Config, folder: Path) -> None:
+    """Other photos, learnt on a trained network's features."""
+    started, git = _start()
+    from spprepro.transferring import transfer_job
+
+    metrics, data, seconds = transfer_job(config, folder)
     _write_record(config, folder, metrics, data, git, started, seconds)
 
 

@@ -1,9 +1,10 @@
 """Linear SVMs on one layer's features, one a class (section 3.2), from inner products (training/gram_svm.py).
 
-The objective is liblinear's (L2-regularised hinge loss, a constant feature of 1) with C = 1, which only arXiv v1 states.
-The paper cites libsvm, whose linear kernel has the same loss but does not regularise the bias. Where several C are
-given, each layer takes the one that is best on the training side: on VOC's val after learning its train, on
-Caltech-101 on a third of each split's training images after learning the rest; the first of equals.
+The objective is liblinear's (L2-regularised hinge loss, a constant feature of 1); that C is 1 only arXiv v1 says. The
+paper cites libsvm, whose linear kernel has the same loss but does not regularise the bias. An image that shows a class
+of VOC by difficult objects alone is not among that class's rows, as in the devkit's example. Where several C are given,
+each layer takes the one that is best on the training side: on VOC's val after learning its train, on Caltech-101 on a
+third of each split's training images after learning the rest; the first of equals.
 """
 
 from collections.abc import Sequence
