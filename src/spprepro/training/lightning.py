@@ -62,6 +62,8 @@ def quiet() -> None:
         ".*is smaller than the logging interval",  # small sets have few steps
         "Experiment logs directory .* exists and is not empty",
         "Total length of `DataLoader` across ranks is zero",  # all parts of a test were there
+        "You are using a custom batch sampler .* for prediction",  # ours drop nothing
+        "predict returned None",  # features go to disk
         "You're resuming from a checkpoint that ended before the epoch ended",  # our loader is stateful
     ):
         warnings.filterwarnings("ignore", message=message)
