@@ -70,7 +70,7 @@ def test_a_class_of_30_images_is_refused(categories):
 
 
 def test_a_folder_that_is_none_or_holds_no_classes_is_named(tmp_path):
-    with pytest.raises(DataError, match="caltech.root: nowhere is not a folder"):
+    with pytest.raises(DataError, match=r"caltech\.root: nowhere is not a folder"):
         prepare_caltech(Caltech(root="nowhere"))
     assert "holds 0 classes" in faults_of(tmp_path, 30)[0]
 

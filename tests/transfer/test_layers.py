@@ -59,7 +59,6 @@ def test_a_layer_that_is_all_zero_stays_zero():
 
 @torch.no_grad()
 def test_a_trunk_alone_has_its_last_map_as_conv5():
-    made, backbone = network([6, 3, 2, 1])
     whole = layers(["conv5", "spp"])
     alone = Layers(whole.trunk, None, [6, 3, 2, 1], ["conv5", "spp"])
     for name, values in whole(pixels()).items():
