@@ -50,7 +50,7 @@ def transfer_job(config: Config, folder: Path) -> Outcome:
     shutil.rmtree(folder / FEATURES)
     data |= {
         "view": config.transfer.view,
-        "precision": config.transfer.precision,
+        "features": config.transfer.precision,
         "weights": weights_sha256(config) or config.backbone.weights or "",
     }
     return metrics, data, time.monotonic() - started
@@ -173,7 +173,7 @@ def _caltech(config: Config, layers: Layers, folder: Path) -> tuple[dict[str, re
         "classes": len(found.classes),
         "test_of_a_split": len(splits[0].test),
         "side": side,
-        "c": {layer: each["c"].tolist() for layer, each in layer_results.items()},
+        "c": {layer: t.c[0] if len(t.c) == 1 else each["c"].tolist() for layer, each in layer_results.items()},
         "extract_s": round(extracted - started, 1),
         "svm_s": round(time.monotonic() - extracted, 1),
     }

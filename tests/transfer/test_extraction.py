@@ -1,6 +1,9 @@
 """Extraction: views, each image once, in any number of shards, going on after a kill, and what is refused."""
 
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -70,6 +73,45 @@ def test_shards_see_each_image_once(images, tmp_path):
         source.trainer = type("Three", (), {"global_rank": rank, "world_size": 3})()
         seen.append([row for batch in source.predict_dataloader() for row in batch.index.tolist()])
     assert sorted(row for rows in seen for row in rows) == list(range(COUNT)) and all(seen)
+
+
+@pytest.mark.slow  # two processes load torch: about 10 s, longer on a busy machine
+def test_two_processes_share_the_images(tmp_path):
+    script = tmp_path / "two.py"
+    script.write_text(TWO)
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for side in (224, 256):
+        seen = [json.loads((tmp_path / f"{side}_{rank}.json").read_text()) for rank in (0, 1)]
+        assert all(seen) and sorted(seen[0] + seen[1]) == list(range(COUNT))
+        assert len(Store(tmp_path / f"features_{side}").missing()) == 0
+
+
+TWO = """
+import json, os
+from pathlib import Path
+from spprepro.transfer.extraction import Extractor, extract
+from tests.transfer.toys import job, layers, pictures
+
+seen = []
+whole = Extractor.predict_step
+
+def step(self, batch, batch_idx):
+    seen.extend(self.rows[batch.index.numpy()].tolist())
+    whole(self, batch, batch_idx)
+
+Extractor.predict_step = step
+here = Path()
+images = pictures(here / "pictures", 9)
+config = job("transfer.layers=[fc7]", "trainer.devices=2", "trainer.threads=1")
+for side in (224, 256):
+    extract(config, layers(["fc7"]), here / "pictures", images, side, here / f"features_{side}", {})
+    Path(f"{side}_{os.environ['LOCAL_RANK']}.json").write_text(json.dumps(seen))
+    seen.clear()
+"""
 
 
 class Killed(Exception):

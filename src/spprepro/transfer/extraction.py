@@ -69,6 +69,7 @@ def extract(
     trainer.strategy.barrier()
     source.store = Store(folder)
     source.rows = source.store.missing()
+    trainer.strategy.barrier()  # or another process might have begun to fill it
     if len(source.rows):
         extractor = Extractor(layers, source.store, source.rows)
         trainer.predict(extractor, datamodule=source, return_predictions=False)
