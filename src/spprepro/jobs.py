@@ -44,7 +44,10 @@ def _follow() -> None:
 def _do(config: Config) -> None:
     if config.task == "report":
         from spprepro.report.render import report
+        from spprepro.retracing import retrace
 
+        for fault in retrace(Path(config.results_dir), config.voc.root):
+            print(fault, file=sys.stderr)
         for path in report(Path(config.results_dir)):
             print(path)
     elif config.task == "plan":
@@ -185,6 +188,7 @@ def _train(config: Config, folder: Path) -> None:
 
     from spprepro.classify.evaluate import errors, save_predictions
     from spprepro.classify.score import score_images
+    from spprepro.classify.traced import trace
     from spprepro.classify.train import train
 
     module, train_s = train(config, survey, folder)
@@ -193,6 +197,7 @@ def _train(config: Config, folder: Path) -> None:
         return
     labels = np.array([image.label for image in survey.val])
     save_predictions(folder, scores, labels, survey.val, survey.classes)
+    trace(config, folder)
     data = _data(config, survey) | {"train_s": round(train_s, 1), "test_s": round(test_s, 1)}
     _write_record(config, folder, errors(folder, scores, labels), data, git, started, train_s + test_s)
 
