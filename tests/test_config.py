@@ -196,6 +196,13 @@ def test_identity_is_what_the_result_depends_on():
         assert plain.identity() != check(compose(override)).identity(), override
 
 
+def test_a_detector_depends_on_its_own_schedule_alone():
+    plain, job = check(compose("experiment=table9_zf5_1sc")), "experiment=table9_zf5_1sc"
+    other = check(compose(job, "protocol.finetune.rcnn.steps=[7,7]"))
+    own = check(compose(job, "protocol.finetune.spp.steps=[7,7]"))
+    assert plain.identity() == other.identity() != own.identity()
+
+
 def test_configs_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         check(compose()).seed = 3

@@ -147,7 +147,13 @@ class Config:
         if not self.multiscale:
             del settings["views.scales"]
         foreign = _OF_NETWORKS if self.detects else _OF_DETECTORS
-        return {key: value for key, value in settings.items() if not (_INCIDENTAL.match(key) or foreign.match(key))}
+        own = f"protocol.finetune.{self.detection.method}." if self.kind == "detect" else "none"
+        return {
+            key: value
+            for key, value in settings.items()
+            if not (_INCIDENTAL.match(key) or foreign.match(key))
+            and (not key.startswith("protocol.finetune.") or key.startswith(own))
+        }
 
     @property
     def detects(self) -> bool:

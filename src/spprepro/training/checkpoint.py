@@ -85,7 +85,7 @@ def refuse_other(path: Path, identity: Mapping[str, Any]) -> None:
 
 
 class Snapshots(Checkpoint):
-    """Saves at each epoch's end, every `every` steps and on SIGINT or SIGTERM; keeps the newest two.
+    """Saves at each epoch's end, every `every` steps of it and on SIGINT or SIGTERM; keeps the newest two.
 
     Holds the random number generators as they are after the saved step; they are put back at the first batch after a
     resume, when the loader's iterator exists and can no longer draw on them.
@@ -132,20 +132,26 @@ class Snapshots(Checkpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if batch_idx + 1 == trainer.num_training_batches:
+            return  # a resume from here would not be exact; the end of the epoch is near
         stop = self._stopped(trainer.global_step)
         if stop or trainer.global_step % self.every == 0:
             self._save(trainer, "")
-        if stop:
-            raise Interrupted(signal.Signals(stop).name)
+        self._leave(stop)
 
     def _stopped(self, step: int) -> int | None:
         """The signal that came; of several processes all must save after the same step, so they ask one another."""
-        if ranks.world() > 1 and step % ASK == 0:
-            return max((number for number in ranks.everyone(self.stop) if number), default=None)
-        return self.stop if ranks.world() == 1 else None
+        if ranks.world() == 1:
+            return self.stop
+        return max(filter(None, ranks.everyone(self.stop)), default=None) if step % ASK == 0 else None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._save(trainer, ".end")
+        self._leave(self._stopped(0))
+
+    def _leave(self, stop: int | None) -> None:
+        if stop:
+            raise Interrupted(signal.Signals(stop).name)
 
     def _on_signal(self, number: int, frame: Any) -> None:
         self.stop = number

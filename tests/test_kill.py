@@ -1,0 +1,86 @@
+"""Killed at random moments, again and again: the same command ends with the numbers of an undisturbed run."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from spprepro import records
+
+KILLS = 20
+# a network is trained, proposals are searched, fc layers fine-tuned, SVMs mined, a detector tested
+COMMAND = [sys.executable, "-m", "spprepro", "experiment=table9_zf5_1sc", "tier=smoke", "training.snapshot_steps=2"]
+JOBS = ("table1_zf5_singlesize", "table9_zf5_1sc")
+
+
+def start(folder, home):
+    folder.mkdir(exist_ok=True)
+    environment = {**os.environ, "SPPREPRO_DATA": str(home / "data"), "XDG_CACHE_HOME": str(home / "cache")}
+    return subprocess.Popen(
+        COMMAND, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def metrics(folder):
+    kept = [records.read(folder / "results" / "smoke" / job / "seed0" / "record.json") for job in JOBS]
+    return [(record.metrics, record.data["fingerprint"]) for record in kept]
+
+
+@pytest.mark.slow  # twenty starts of Python and torch, and what each gets done: about 4 minutes
+def test_records_do_not_depend_on_twenty_kills(tmp_path):
+    began = time.monotonic()
+    process = start(tmp_path / "whole", tmp_path / "one")  # draws the data set and searches windows, too
+    said, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, said
+    whole = time.monotonic() - began
+    moments = random.Random(0)
+    landed = 0
+    for place in range(10 * KILLS):
+        process = start(tmp_path / "killed", tmp_path / "two")
+        try:
+            process.wait(moments.uniform(0.1, 0.9) * whole)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            landed += 1
+        said, _ = process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL), said
+        if process.returncode == 0:  # finished between two kills: once more from the start, on the data that is there
+            assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
+            if landed >= KILLS:
+                return
+            (tmp_path / "killed").rename(tmp_path / f"killed_{place}")
+    pytest.fail("never got through")
+
+
+@pytest.mark.slow  # starts Python ten times: about 20 s
+def test_a_report_that_was_killed_leaves_whole_files(tmp_path):
+    results = Path(__file__).parents[1] / "results"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    (tmp_path / "results").mkdir()
+    for tier in results.iterdir():
+        if (tier / "report.html").is_file():
+            (tmp_path / "results" / tier.name).mkdir()
+            for record in tier.glob("*/*/*"):
+                if record.name in ("record.json", "outcomes.npz", "config.yaml", "growth.csv"):
+                    link = tmp_path / "results" / record.relative_to(results)
+                    link.parent.mkdir(parents=True, exist_ok=True)
+                    link.symlink_to(record)
+    command = [sys.executable, "-m", "spprepro", "task=report"]
+    began = time.monotonic()
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=300)
+    whole = time.monotonic() - began
+    made = {p: p.read_bytes() for p in (tmp_path / "results").rglob("*") if p.is_file() and not p.is_symlink()}
+    moments = random.Random(1)
+    for _ in range(8):
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(moments.uniform(0.2, 1) * whole)
+        process.kill()
+        process.wait()
+        assert {path: path.read_bytes() for path in made} == made
