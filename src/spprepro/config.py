@@ -19,7 +19,7 @@ from spprepro.nets.geometry import map_side
 from spprepro.nets.trunks import Backbone
 from spprepro.schema import build
 
-Task = Literal["run", "plan", "validate", "report", "prepare", "sheet", "bench", "detect", "reeval"]
+Task = Literal["run", "plan", "validate", "report", "compare", "prepare", "sheet", "bench", "detect", "reeval"]
 Tier = Literal["smoke", "mini", "small", "paper"]
 Bench = Literal["input_pipeline", "train_loop", "views", "window_pooling", "rcnn_vs_spp", "svm"]
 Kind = Literal["train", "layers", "test", "detect", "combine", "times"]
@@ -139,6 +139,8 @@ class Config:
     views: Views = field(default_factory=Views)
     models: list[str] = field(default_factory=list)
     image: str | None = None  # of task=detect
+    a: str | None = None  # of task=compare: two results folders
+    b: str | None = None
     widths: dict[str, float] = field(default_factory=dict)  # of the tier, for networks that differ; `width` reads it
 
     def identity(self) -> dict[str, Any]:
@@ -169,7 +171,7 @@ class Config:
 
 # data.root is not among the identity either: the data's fingerprint is
 _INCIDENTAL = re.compile(
-    r"(results_dir|task|overwrite|tables|bench|name|image)$|widths|voc\.root$|backbone\.weights$|data\.(root|test|workers|keep_gib)$"
+    r"(results_dir|task|overwrite|tables|bench|name|image|a|b)$|widths|voc\.root$|backbone\.weights$|data\.(root|test|workers|keep_gib)$"
     r"|trainer\.(devices|num_nodes|threads|accelerator)$|training\.snapshot_steps$|(backbone|data)\.(title|name)$"
 )
 _OF_DETECTORS = re.compile(r"(protocol|proposals|detection|voc)\.")
@@ -230,6 +232,8 @@ def _cross_faults(c: Config) -> Iterator[str]:
     yield from _test_faults(c)
     if c.task == "detect" and not (c.image and len(c.models) == 1):
         yield f"image: {c.image}, models: {c.models}; task=detect needs both, a picture and the job of a detector"
+    if c.task == "compare" and not (c.a and c.b):
+        yield f"a: {c.a}, b: {c.b}; task=compare needs both, the results folders of two sets of records"
     if c.detects:
         yield from _detection_faults(c)
     if c.task == "bench" and c.bench is None:

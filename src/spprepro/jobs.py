@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from spprepro import ranks, records, runfolder
+from spprepro import ranks, records, reporting, runfolder
 from spprepro.composing import chosen_folder, given, jobs_of, needs, ordered
 from spprepro.config import Config, check
 from spprepro.errors import ConfigError, DataError, Faults
@@ -43,13 +43,14 @@ def _follow() -> None:
 
 def _do(config: Config) -> None:
     if config.task == "report":
-        from spprepro.report.render import report
         from spprepro.retracing import retrace
 
         for fault in retrace(Path(config.results_dir), config.voc.root):
             print(fault, file=sys.stderr)
-        for path in report(Path(config.results_dir)):
+        for path in reporting.report(config):
             print(path)
+    elif config.task == "compare":
+        reporting.compare(config)
     elif config.task == "plan":
         from spprepro.plan import plan, plan_all
 
@@ -91,7 +92,7 @@ def run(config: Config) -> Path:
         if job.overwrite or not (runfolder.path_of(job) / records.NAME).exists():  # the folder of another may be in use
             _finish(job)
     _show(records.read(path))
-    _refresh(config)
+    reporting.refresh(config)
     print(f"record: {path}")
     return path
 
@@ -120,11 +121,10 @@ def run_tables(config: Config) -> None:
             failed.add(job.name)
             faults += [f"{job.name}: {fault}" for fault in error.faults]
     if config.tier != "smoke":
-        from spprepro.report.render import report
         from spprepro.report.terminal import terminal
 
         if wanted and len(failed) < len(wanted):
-            report(Path(config.results_dir), [config.tier])
+            reporting.report(config, [config.tier])
         if not wanted or len(failed) < len(wanted):  # a table may be all quoted
             print(terminal(Path(config.results_dir), config.tier, config.tables))
     if faults:
@@ -166,19 +166,6 @@ def _finish(config: Config) -> None:
             if config.kind not in ("layers", "times"):
                 ranks.tell(asdict(config))
             _KINDS[config.kind](config, folder)
-
-
-def _refresh(config: Config) -> None:
-    """Tables and page of the tier with the new record; another record's fault must not fail this job."""
-    from spprepro.report.render import report
-
-    if config.tier == "smoke":
-        return
-    try:
-        pages = [path for path in report(Path(config.results_dir), [config.tier]) if path.suffix == ".html"]
-        print(f"tables beside the paper's: {pages[0]}")
-    except Faults as error:
-        print(f"the tables are not refreshed: {error}", file=sys.stderr)
 
 
 def _train(config: Config, folder: Path) -> None:
