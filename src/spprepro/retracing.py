@@ -27,7 +27,9 @@ def retrace(results_dir: Path, voc_root: str | None) -> Iterator[str]:
 
                 trace(config, folder)
             elif (folder / "detections").is_dir() and not (folder / traces.EXAMPLES).exists():  # written last
-                _detector(config if voc_root is None else replace(config, voc=replace(config.voc, root=voc_root)), found)
+                _detector(
+                    config if voc_root is None else replace(config, voc=replace(config.voc, root=voc_root)), found
+                )
         except FileNotFoundError:
             continue
         except Faults as error:

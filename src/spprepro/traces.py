@@ -61,11 +61,15 @@ class ClassCurve:
 
 @dataclass(frozen=True)
 class Seen:
-    """An object of a class or, with a score, a detection; the box is 0-based [x1, y1, x2, y2], ends inclusive."""
+    """An object of a class or, with a score and its best overlap with an object of its class, a detection.
+
+    The box is 0-based [x1, y1, x2, y2], both ends inclusive.
+    """
 
     name: str
     box: tuple[float, ...]
     score: float | None = None
+    overlap: float | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,7 @@ def write_examples(folder: Path, examples: Sequence[Example]) -> None:
 
 def read_examples(folder: Path) -> list[Example] | None:
     def seen(raw: Any) -> tuple[Seen, ...]:
-        return tuple(Seen(each["name"], tuple(each["box"]), each["score"]) for each in raw)
+        return tuple(Seen(each["name"], tuple(each["box"]), each["score"], each["overlap"]) for each in raw)
 
     def example(raw: Any) -> Example:
         return Example(raw["id"], raw["width"], raw["height"], seen(raw["objects"]), seen(raw["found"]))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from spprepro import traces
 from spprepro.data.voc import Split
+from spprepro.detect.boxes import iou
 from spprepro.detect.evaluate import judge
 from spprepro.detect.monitor import best
 from spprepro.detect.voc_eval import Detections, Matches, ap11, curve
@@ -33,11 +34,19 @@ def _curve(name: str, matches: Matches) -> ClassCurve:
 
 
 def _examples(split: Split, found: Mapping[str, Detections]) -> Iterator[Example]:
-    def seen(label: int, box: NDArray[np.float64], score: float | None = None) -> Seen:
-        return Seen(split.classes[label], tuple(box.round(1).tolist()), score)
-
     for number, image in enumerate(split.images[:FIRST]):
-        objects = tuple(map(seen, image.labels, image.boxes))
         boxes, labels, scores = best(split, found, number)
-        detections = tuple(map(seen, labels, boxes, scores.round(3).tolist()))
-        yield Example(image.id, image.width, image.height, objects, detections)
+        same = labels[:, None] == image.labels
+        overlaps = np.where(same, iou(boxes, image.boxes), 0).max(1, initial=0).round(3)
+        marks = zip(scores.round(3).tolist(), overlaps.tolist(), strict=True)
+        yield Example(
+            image.id,
+            image.width,
+            image.height,
+            tuple(Seen(split.classes[k], _plain(box)) for k, box in zip(image.labels, image.boxes, strict=True)),
+            tuple(Seen(split.classes[k], _plain(b), *m) for k, b, m in zip(labels, boxes, marks, strict=True)),
+        )
+
+
+def _plain(box: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(box.round(1).tolist())

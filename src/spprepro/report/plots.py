@@ -1,17 +1,17 @@
 """How the times of SPP-net and R-CNN grow with windows and with scales, drawn from a job's growth.csv beside the paper."""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from spprepro import folders
 from spprepro.errors import DataError
 from spprepro.paper.tables import load
-from spprepro.report.style import BLUE, RED, draw, dress
+from spprepro.records import Found
+from spprepro.report.style import BLUE, RED, Drawing, Picture, draw, dress
 
 JOB, FILE = "table9_times", "growth.csv"
-ALT = "Seconds an image against the number of windows and of scales: R-CNN's grow with windows, SPP-net's hardly."
 METHODS = {"spp": ("SPP-net", BLUE, "spp_1sc"), "rcnn_zf5": ("R-CNN", RED, "rcnn")}
 PARTS = {"conv": ("convolution", "-", "o", None), "fc": ("fc layers", "--", "s", "none")}
 WINDOWS = 2000  # of an image, in the paper
@@ -20,11 +20,15 @@ PAPER_SCALES = {"spp_1sc": 1, "spp_5sc": 5}
 Row = dict[str, Any]
 
 
-def growth(path: Path) -> str:
-    """growth.csv as SVG: seconds an image against windows (left, both methods) and scales (right, SPP-net).
+def growth(found: Iterable[Found]) -> Iterator[Drawing]:
+    """Of the first growth.csv: seconds an image against windows (left, both methods) and scales (right, SPP-net).
 
     Raises DataError for a file that is not such a table.
     """
+    files = [item.path.with_name(FILE) for item in found if item.record.experiment == JOB]
+    path = next((path for path in files if path.is_file()), None)
+    if path is None:
+        return
     rows = _read(path)
 
     def paint(figure: Any) -> None:
@@ -39,7 +43,27 @@ def growth(path: Path) -> str:
             _dress(axis, name, sorted({row[name] for row in rows if row["against"] == name}))
         figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
 
-    return draw(9, 4.6, ALT, paint)
+    picture = Picture(
+        9,
+        Path("plots", "growth.svg"),
+        "How the times grow with windows and scales",
+        "Both axes are logarithmic. The paper's points were measured on a GPU: their ratios compare with ours, not their "
+        "level.",
+        f"Seconds an image, convolution and fc layers. {_said(rows)}.",
+    )
+    yield draw(picture, 9, 4.6, paint)
+
+
+def _said(rows: list[Row]) -> str:
+    """How each line begins and ends, in words."""
+    parts = []
+    for against, methods in (("windows", METHODS), ("scales", ["spp"])):
+        for method in methods:
+            own = [row for row in rows if (row["against"], row["method"]) == (against, method)]
+            ends = [f"{row['conv'] + row['fc']:.2g} s at {row[against]:,}" for row in own]
+            if own:
+                parts.append(f"{METHODS[method][0]} against {against}: {ends[0]}, {ends[-1]}")
+    return "; ".join(parts)
 
 
 def _read(path: Path) -> list[Row]:
