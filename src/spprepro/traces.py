@@ -51,7 +51,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class ClassCurve:
-    """Of one class: objects to find, 11-point AP in %, and at each of RECALLS the best precision in [0, 1] from it on."""
+    """Of a class: objects to find, 11-point AP in %, and at each of RECALLS the best precision in [0, 1] from there."""
 
     name: str
     objects: int

@@ -15,8 +15,16 @@ from spprepro.report.sheets import Sheet
 from spprepro.report.style import BLUE, GREY, LOOKS, RED, Drawing, Picture, draw, dress
 from spprepro.traces import Epoch, read_confusion, read_curves
 
-VIEWS = {"crop": "1 crop", "full": "1 full", "": "10", "ten_maps": "10, maps", "multiview": "96, maps",
-         "multiview_full": "96 + 2 full"}  # fmt: skip
+VIEWS = {
+    "crop": "1 crop",
+    "full": "1 full",
+    "": "10",
+    "ten_maps": "10 on maps",
+    "multiview": "96 on maps",
+    "multiview_full": "96 on maps + 2 full",
+}
+"""Test -> its views."""
+TIMES = 4  # larger areas of what is wrong, which would be hard to see
 MAIN = "table1_zf5_multisize"  # whose confusions are shown, where it has run
 _Errors = dict[tuple[str, int], float]
 """(test, k) -> top-k error in %."""
@@ -52,7 +60,7 @@ def curves(sheet: Sheet) -> Iterator[Drawing]:
         handles = {
             label: line for axis in axes[0] for line, label in zip(*axis.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(handles.values(), handles, loc="outside lower center", ncols=3, frameon=False)
+        figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(3, len(runs)), frameon=False)
 
     every = [seeds[0] for modes in runs.values() for seeds in modes.values()]
     ends = "; ".join(
@@ -69,12 +77,12 @@ def curves(sheet: Sheet) -> Iterator[Drawing]:
         2,
         Path("plots", "training.svg"),
         "How the networks learn",
-        f"The size of the training images changes from epoch to epoch as the lowest row shows ({sizes} pixels). The "
-        f"learning rate falls from {max(rates):g} to {min(rates):g}. Test error: one crop of a part of the test images, a "
-        "curve to look at, by which nothing is chosen. Bands: from the lowest to the highest seed, where there are several.",
+        f"Below: the size of the training images in each epoch ({sizes} pixels). The learning rate falls from "
+        f"{max(rates):g} to {min(rates):g}. Test error: one crop of a part of the test images, a curve to look at, by "
+        "which nothing is chosen. Bands: from the lowest to the highest seed, where there are several.",
         f"Training error, test error and input size over {last} epochs. Training error at the end: {ends}.",
     )
-    yield draw(picture, max(5.5, 1.2 + 2 * len(runs)), 6, paint)
+    yield draw(picture, max(6.5, 1.2 + 2 * len(runs)), 6, paint)
 
 
 def _span(epochs: Sequence[Epoch]) -> str:
@@ -100,7 +108,7 @@ def views(sheets: Mapping[int, Sheet], found: Sequence[Found]) -> Iterator[Drawi
     """Error of the multi-size networks against the number of views, ours and (Tables 2 to 4) the paper's."""
     printed = [cell for number in (2, 3, 4) for cell in sheets[number].table.cells.values()]
     networks = {head.key: head.label for head in sheets[2].table.columns}
-    jobs = {networks[cell.column]: str(cell.job) for cell in printed if str(cell.job).endswith("_multisize")}
+    jobs = {networks[c.column]: str(c.job) for c in sheets[2].table.cells.values() if str(c.job).endswith("_multisize")}
     both = {name: _errors(job, printed, found) for name, job in jobs.items()}
     both = {name: each for name, each in both.items() if each[0]}
     if not both:
@@ -114,7 +122,9 @@ def views(sheets: Mapping[int, Sheet], found: Sequence[Found]) -> Iterator[Drawi
                 for (name, errors), look in zip(both.items(), LOOKS, strict=False):
                     there = [(at, errors[side][test, k]) for at, test in enumerate(tests) if (test, k) in errors[side]]
                     axis.plot(*zip(*there, strict=True), label=name, **look) if there else None
-                axis.set_xticks(range(len(tests)), [VIEWS[test] for test in tests])
+                axis.set_xticks(
+                    range(len(tests)), [VIEWS[test].replace(" on", "\non").replace(" +", "\n+") for test in tests]
+                )
                 axis.set_xlim(-0.3, len(tests) - 0.7)
                 dress(axis)
             height = max(axis.get_ylim()[1] - axis.get_ylim()[0] for axis in row)
@@ -174,16 +184,13 @@ def confusion(sheet: Sheet) -> Iterator[Drawing]:
     def paint(figure: Any) -> None:
         axis, side = figure.subplots(), 1.6 + 0.24 * len(names)
         cell = 0.8 * 72 * 0.24
-        for right, marker, colour in ((True, "s", BLUE), (False, "o", RED)):
-            part = [(y, x, share) for y, x, share in cells if (x == y) == right]
-            axis.scatter(
-                [x for _, x, _ in part],
-                [y for y, _, _ in part],
-                [cell**2 * share for *_, share in part],
-                color=colour,
-                marker=marker,
-                linewidths=0,
-            )
+        for right, look in ((True, {"marker": "s", "color": BLUE}), (False, {"marker": "o", "color": RED})):
+            sizes = defaultdict(list)  # a line a size: a marker of its own for each cell makes a large file
+            for y, x, share in cells:
+                if (x == y) == right:
+                    sizes[round(share, 2) * (1 if right else TIMES)].append((x, y))
+            for area, places in sizes.items():
+                axis.plot(*zip(*places, strict=True), ls="", ms=cell * max(area, 0.004) ** 0.5, mew=0, **look)
         axis.set(xlim=(-0.6, len(columns) - 0.4), ylim=(len(names) - 0.4, -0.6), aspect="equal", ylabel="truth")
         axis.set_xticks(range(len(columns)), columns, rotation=90)
         axis.set_yticks(range(len(names)), names)
@@ -203,8 +210,8 @@ def confusion(sheet: Sheet) -> Iterator[Drawing]:
         2,
         Path("plots", "confusion.svg"),
         "What is taken for what",
-        f"{record.experiment}, seed {record.seed}, ten views. Areas are shares of the true class's images; at the right "
-        f"the share that is right. Most frequent confusions: {worst}.{of}",
+        f"{record.experiment}, seed {record.seed}, ten views. Areas are shares of the true class's images, {TIMES} times as "
+        f"large where they are wrong; at the right the share that is right. Most frequent confusions: {worst}.{of}",
         f"Confusion matrix of {len(names)} classes, mostly on its diagonal: from {100 * right[0][0]:.0f} % right "
         f"({right[0][1]}) to {100 * right[-1][0]:.0f} % ({right[-1][1]}). Most frequent confusions: {worst}.",
     )

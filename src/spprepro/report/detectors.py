@@ -1,6 +1,6 @@
 """Pictures of detectors: what they find in the same images, precision by recall, and how a window is pooled."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spprepro import folders
 from spprepro.data import layouts
-from spprepro.detect.windows import mapping_field, scale_boxes, to_cells
+from spprepro.detect.windows import mapping_field, to_cells
 from spprepro.nets.geometry import bins, map_side
 from spprepro.nets.trunks import Backbone
 from spprepro.records import Found
@@ -84,8 +84,8 @@ def side_by_side(detectors: list[Tested]) -> Iterator[Drawing]:
         9,
         Path("plots", "detections.svg"),
         "What the detectors find in the same images",
-        f"The first {len(ids)} test images of {of}, not chosen by their look: each detector's best six boxes that score "
-        f"over -0.5, with class and score. Right: overlaps an object of its class by {RIGHT:g} or more.{missing}",
+        f"The first {len(ids)} test images of {of}, not chosen by their look: each detector's best boxes, with "
+        f"class and score. Right: overlaps an object of its class by {RIGHT:g} or more.{missing}",
         f"Boxes that {len(detectors)} detectors find in {len(ids)} test images with {objects} objects. {said}.",
     )
     yield draw(picture, 9.4, sum(heights) + 1.1, paint)
@@ -169,13 +169,13 @@ def precision(detectors: list[Tested]) -> Iterator[Drawing]:
                 for curve in curves[each]:
                     if curve.name == name:
                         label = f"{each}, mAP {means[each]:.1f} %"
-                        axis.plot(RECALLS, curve.precision, **{**look, "marker": "", "label": label})
+                        axis.plot(*_bends(curve.precision), **{**look, "marker": "", "label": label})
             axis.set(title=name, xlim=(0, 1), ylim=(0, 1.03), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
             dress(axis)
         for axis in axes[len(names) :]:
             axis.set_axis_off()
-        figure.supxlabel("recall", color=GREY, fontsize=10)
-        figure.supylabel("precision", color=GREY, fontsize=10)
+        axes[5 * (rows - 1) + 2].set_xlabel("recall")
+        axes[5 * (rows // 2)].set_ylabel("precision")
         handles = axes[0].get_legend_handles_labels()
         figure.legend(*handles, loc="outside lower center", ncols=min(2, len(means)), frameon=False)
 
@@ -196,6 +196,13 @@ def precision(detectors: list[Tested]) -> Iterator[Drawing]:
     yield draw(picture, 9, 1.3 * rows + 0.9, paint)
 
 
+def _bends(heights: Sequence[float]) -> tuple[list[float], list[float]]:
+    """The points of a curve over RECALLS, without those inside its level parts."""
+    last = len(heights) - 1
+    kept = [k for k in range(last + 1) if k in (0, last) or not heights[k - 1] == heights[k] == heights[k + 1]]
+    return [RECALLS[k] for k in kept], [heights[k] for k in kept]
+
+
 def cells() -> Drawing:
     """A window in a generated picture, the cells of ZF-5's last map that it becomes, and the pyramid's bins on them."""
     files = layouts.draw(WINDOW)
@@ -213,15 +220,21 @@ def cells() -> Drawing:
 
     def edge(cell: float) -> float:
         """The pixel where a cell's square starts: half a stride before its centre."""
-        return (field.centre + field.stride * (cell - 0.5)) / scale
+        return float(field.centre + field.stride * (cell - 0.5)) / scale
 
     def paint(figure: Any) -> None:
-        grid = figure.add_gridspec(2, 4, width_ratios=(1.25, 1.25, 1, 1))
+        grid = figure.add_gridspec(2, 4, width_ratios=(0.9, 0.9, 1.4, 1.4))
         whole = figure.add_subplot(grid[:, :2])
         parts = [figure.add_subplot(grid[k // 2, 2 + k % 2]) for k in range(len(levels))]
-        for axis in (whole, *parts):
-            axis.imshow(photo, extent=(0, photo.shape[1], photo.shape[0], 0), interpolation="none")
-            axis.set(xticks=[], yticks=[])
+        near = [max(0, int(edge(v))) for v in (x1 - 1, y1 - 1, x2 + 2, y2 + 2)]  # a cell around
+        for axis, (left, top, right, bottom) in (
+            (whole, (0, 0, *photo.shape[1::-1])),
+            *((axis, near) for axis in parts),
+        ):
+            part = photo[top:bottom, left:right]
+            extent = (left, left + part.shape[1], top + part.shape[0], top)
+            axis.imshow(part, extent=extent, interpolation="none")
+            axis.set(xlim=extent[:2], ylim=extent[2:], xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
         _box(whole, tuple(corners), color=BLUE, linewidth=2, label="window")
         _box(
@@ -229,7 +242,6 @@ def cells() -> Drawing:
         )
         whole.set_title(f"window, and its {x2 - x1 + 1} x {y2 - y1 + 1} cells")
         for axis, level in zip(parts, levels, strict=True):
-            axis.set(xlim=(edge(x1 - 1), edge(x2 + 2)), ylim=(edge(y2 + 2), edge(y1 - 1)))
             axis.vlines([edge(x) for x in range(x1, x2 + 2)], edge(y1), edge(y2 + 1), color="white", lw=0.4, alpha=0.6)
             axis.hlines([edge(y) for y in range(y1, y2 + 2)], edge(x1), edge(x2 + 1), color="white", lw=0.4, alpha=0.6)
             for row, (top, bottom) in enumerate(bins(y2 - y1 + 1, level)):
@@ -249,12 +261,12 @@ def cells() -> Drawing:
         "How a window is pooled",
         f"A generated picture, scaled so that its shorter side has {SCALE} pixels. The window becomes those cells of "
         f"ZF-5's last map whose receptive fields are centred in it (Appendix A; one every {field.stride} pixels of the "
-        f"scaled picture). The pyramid takes each map's maximum over {bins_in_all} bins; bins that share a row or a column "
-        "of cells overlap.",
+        f"scaled picture). The pyramid takes each map's maximum over {bins_in_all} bins; some share a row or "
+        "a column of cells.",
         f"A window of {size} becomes {x2 - x1 + 1} x {y2 - y1 + 1} cells, which the pyramid pools in "
         f"{', '.join(f'{level} x {level}' for level in levels)} bins, drawn over the picture.",
     )
-    return draw(picture, 9.4, 4.3, paint)
+    return draw(picture, 9.4, 4.1, paint)
 
 
 def _conf(group: str, name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How the times of SPP-net and R-CNN grow with windows and with scales, drawn from a job's growth.csv beside the paper."""
+"""How the times of SPP-net and R-CNN grow with windows and with scales: a job's growth.csv beside the paper."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -47,8 +47,8 @@ def growth(found: Iterable[Found]) -> Iterator[Drawing]:
         9,
         Path("plots", "growth.svg"),
         "How the times grow with windows and scales",
-        "Both axes are logarithmic. The paper's points were measured on a GPU: their ratios compare with ours, not their "
-        "level.",
+        "Both axes are logarithmic. The paper's points were measured on a GPU: their ratios compare with ours, not "
+        "their level.",
         f"Seconds an image, convolution and fc layers. {_said(rows)}.",
     )
     yield draw(picture, 9, 4.6, paint)
