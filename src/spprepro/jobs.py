@@ -47,7 +47,7 @@ def _do(config: Config) -> None:
 
         for fault in retrace(Path(config.results_dir), config.voc.root):
             print(fault, file=sys.stderr)
-        for path in reporting.report(config):
+        for path in (*reporting.report(config), *reporting.photos(config)):
             print(path)
     elif config.task == "compare":
         reporting.compare(config)

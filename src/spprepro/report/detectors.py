@@ -52,14 +52,17 @@ def tested(layers: Sheet, networks: Sheet) -> list[Tested]:
     return list(there.values())
 
 
-def side_by_side(detectors: list[Tested]) -> Iterator[Drawing]:
-    """The same images, a row each, with what each detector finds in them, a column each."""
+def side_by_side(detectors: list[Tested], voc_root: str | None = None) -> Iterator[Drawing]:
+    """The same images, a row each, with what each detector finds in them, a column each.
+
+    Photos of VOC are drawn only where their folder is given, and then into a file that is not for others.
+    """
     ids = [example.id for example in detectors[0].examples] if detectors else []
     detectors = [each for each in detectors if [example.id for example in each.examples] == ids]
     if not ids:
         return
     first, wide = detectors[0], 8.6 / len(detectors)
-    photos = [_photo(first.found.path.parent, example) for example in first.examples]
+    photos = [_photo(first.found.path.parent, example, voc_root) for example in first.examples]
     heights = [min(2.0, wide * example.height / example.width) for example in first.examples]
 
     def paint(figure: Any) -> None:
@@ -73,19 +76,18 @@ def side_by_side(detectors: list[Tested]) -> Iterator[Drawing]:
         handles = [axes[0][0].plot([], [], label=label, **look)[0] for label, look in _BOXES.items()]
         figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
 
-    missing = (
-        "" if all(photo is not None for photo in photos) else " Photos are not ours to show: frames of their size."
-    )
+    missing = " The photos are others': frames of their size; task=report voc.root=DIR draws over them, for you alone."
     of = "VOC 2007" if first.found.record.data["name"] == "voc07" else "the generated set"
     counts = {each.name: [_right(seen) for example in each.examples for seen in example.found] for each in detectors}
     objects = sum(len(example.objects) for example in first.examples)
     said = "; ".join(f"{name}: {sum(each)} right, {len(each) - sum(each)} wrong" for name, each in counts.items())
     picture = Picture(
         9,
-        Path("plots", "detections.svg"),
+        Path("plots", "photos.svg" if voc_root else "detections.svg"),
         "What the detectors find in the same images",
         f"The first {len(ids)} test images of {of}, not chosen by their look: each detector's best boxes, with "
-        f"class and score. Right: overlaps an object of its class by {RIGHT:g} or more.{missing}",
+        f"class and score. Right: overlaps an object of its class by {RIGHT:g} or more."
+        + ("" if all(photo is not None for photo in photos) else missing),
         f"Boxes that {len(detectors)} detectors find in {len(ids)} test images with {objects} objects. {said}.",
     )
     yield draw(picture, 9.4, sum(heights) + 1.1, paint)
@@ -130,16 +132,21 @@ def _box(axis: Any, box: tuple[float, ...], **look: Any) -> None:
     axis.plot([x1, x2 + 1, x2 + 1, x1, x1], [y1, y1, y2 + 1, y2 + 1, y1], **look)
 
 
-def _photo(folder: Path, example: Example) -> NDArray[np.uint8] | None:
-    """An image of the generated set, drawn again as the job in `folder` had it; None for photos of others."""
+def _photo(folder: Path, example: Example, voc_root: str | None) -> NDArray[np.uint8] | None:
+    """An image of the generated set, drawn again as the job in `folder` had it, or a photo; None if it is not here."""
     voc = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["voc"]
     if voc["root"] is not None:
-        return None
+        path = folders.located(voc_root or "") / "JPEGImages" / f"{example.id}.jpg"
+        return _shrunk(_decoded(path.read_bytes())) if voc_root and path.is_file() else None
     tasks = layouts.tasks("voc", voc["seed"], layouts.Amounts(voc_trainval=voc["trainval"], voc_test=voc["test"]))
     task = next((each for each in tasks if Path(each.path).stem == example.id), None)
     photo = None if task is None else _decoded(layouts.draw(task)[task.path])
     if photo is None or photo.shape[:2] != (example.height, example.width):  # another version's pictures
         return None
+    return _shrunk(photo)
+
+
+def _shrunk(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
     share = _PIXELS / max(photo.shape)
     return np.asarray(cv2.resize(photo, None, fx=share, fy=share, interpolation=cv2.INTER_AREA), np.uint8)
 
@@ -220,7 +227,7 @@ def cells() -> Drawing:
 
     def edge(cell: float) -> float:
         """The pixel where a cell's square starts: half a stride before its centre."""
-        return float(field.centre + field.stride * (cell - 0.5)) / scale
+        return (field.centre + field.stride * (cell - 0.5)) / float(scale)
 
     def paint(figure: Any) -> None:
         grid = figure.add_gridspec(2, 4, width_ratios=(0.9, 0.9, 1.4, 1.4))

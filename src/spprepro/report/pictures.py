@@ -21,6 +21,16 @@ def pictures(tier_dir: Path, found: Sequence[Found], sheets: Sequence[Sheet]) ->
     return shown
 
 
+def with_photos(tier_dir: Path, sheets: Sequence[Sheet], voc_root: str) -> Iterator[Path]:
+    """Draws the detections over the photos in the folder `voc_root`, for the reader alone; yields the path."""
+    by_number = {sheet.table.number: sheet for sheet in sheets}
+    tested = detectors.tested(by_number[9], by_number[10])
+    if any(each.found.record.data["name"] == "voc07" for each in tested):
+        for picture, svg in detectors.side_by_side(tested, voc_root):
+            write_text(tier_dir / picture.path, svg)
+            yield tier_dir / picture.path
+
+
 def _drawings(found: Sequence[Found], sheets: dict[int, Sheet]) -> Iterator[Drawing]:
     if 2 in sheets:
         yield from classifiers.curves(sheets[2])
