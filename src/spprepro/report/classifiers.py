@@ -211,7 +211,8 @@ def confusion(sheet: Sheet) -> Iterator[Drawing]:
         Path("plots", "confusion.svg"),
         "What is taken for what",
         f"{record.experiment}, seed {record.seed}, ten views. Areas are shares of the true class's images, those "
-        f"of mistakes {TIMES} times as large; at the right the share that is right. Most frequent confusions: {worst}.{of}",
+        f"of mistakes {TIMES} times as large; at the right the share that is right. Most frequent "
+        f"confusions: {worst}.{of}",
         f"Confusion matrix of {len(names)} classes, mostly on its diagonal: from {100 * right[0][0]:.0f} % right "
         f"({right[0][1]}) to {100 * right[-1][0]:.0f} % ({right[-1][1]}). Most frequent confusions: {worst}.",
     )
