@@ -32,7 +32,7 @@ def retrace(results_dir: Path, voc_root: str | None) -> Iterator[str]:
                 )
         except FileNotFoundError:
             continue
-        except Faults as error:
+        except (Faults, yaml.YAMLError) as error:
             yield f"{folder}: no pictures from it: {error}"
 
 
