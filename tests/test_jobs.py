@@ -118,3 +118,12 @@ def test_jobs_that_cannot_run_do_not_stop_the_others(cli, tree, tmp_path):
     assert done.returncode == 2
     assert "table4_overfeat7_test:" in done.stderr and "data.split=test needs unlabelled ones there" in done.stderr
     assert len(metrics(tmp_path / "results")) == 2
+
+
+def test_a_loss_that_is_no_number_stops_the_job_and_names_the_pictures(cli, tmp_path, smoke_data):
+    done = cli("experiment=table1_zf5_singlesize", "tier=smoke", "training.lr=1e30")
+    assert done.returncode == 2 and "error: loss: nan at step" in done.stderr and "Traceback" not in done.stderr
+    folder = tmp_path / "results" / "smoke" / "table1_zf5_singlesize" / "seed0"
+    told = json.loads((folder / "not_finite.json").read_text())
+    assert len(told["pictures"]) == 8 and all(Path(path).is_file() for path in told["pictures"])
+    assert not (folder / "record.json").exists()

@@ -1,7 +1,11 @@
 """The command line as users meet it: speed of the answers, exit codes, every experiment of conf/."""
 
 import json
+import os
 import re
+import resource
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -10,6 +14,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from spprepro import folders, records
+from tests.report.test_claims import run
 
 EXPERIMENTS = sorted(path.stem for path in (folders.conf() / "experiment").glob("*.yaml"))
 
@@ -152,3 +157,47 @@ def test_a_file_that_is_no_yaml_is_named_without_a_traceback(cli, tmp_path):
     assert done.returncode == 2
     assert "broken.yaml" in done.stderr and "line" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def limited(megabytes):
+    """Runs in the new process: no file may grow larger, as on a disk that is full."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(megabytes * 2**20),) * 2)
+
+
+@pytest.mark.slow  # starts Python, torch and Lightning twice: about 15 s
+def test_a_full_disk_is_one_message_and_nothing_is_lost(cli, tmp_path, smoke_data):
+    job = ["experiment=table1_zf5_singlesize", "tier=smoke"]
+    environment = {**os.environ, "SPPREPRO_DATA": str(smoke_data), "XDG_CACHE_HOME": str(smoke_data)}
+    done = subprocess.run(
+        [sys.executable, "-m", "spprepro", *job],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        preexec_fn=lambda: limited(1),
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "File too large; make room" in line and "the same command" in line
+    folder = tmp_path / "results" / "smoke" / "table1_zf5_singlesize" / "seed0"
+    assert not list(folder.rglob("*.ckpt")) and not list(folder.rglob("*.tmp"))
+    assert cli(*job).returncode == 0
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(cli, tmp_path):
+    (tmp_path / "results").write_text("a file where the folder should be")
+    done = cli("experiment=table1_zf5_layers", "tier=smoke")
+    assert done.returncode in (1, 2) and "Traceback" not in done.stderr
+    assert "error: " in done.stderr and "results" in done.stderr
+
+
+def test_two_sets_of_records_are_compared_and_faults_are_plain(cli, tmp_path):
+    for name, wrong in (("one", 100), ("two", 160)):
+        run(tmp_path / name, "table1_zf5_nospp", wrong)
+    done = cli("task=compare", "a=one", "b=two", "results_dir=both")
+    assert done.returncode == 0, done.stderr
+    assert "1 job in both, 4 metrics: 0 same, 0 within, 4 beyond" in done.stdout
+    assert (tmp_path / "both" / "compare.md").is_file() and (tmp_path / "both" / "compare.csv").is_file()
+    done = cli("task=compare", "a=none", "b=nothing")
+    assert done.returncode == 2 and done.stderr.count("no records") == 2 and "Traceback" not in done.stderr

@@ -3,6 +3,7 @@
 Imports nothing heavy: help, validation and errors answer before torch is loaded.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -20,6 +21,15 @@ from spprepro.errors import Faults, Interrupted
 from spprepro.overrides import group_options, preflight
 
 _NOT_COMPOSED = (hydra.errors.HydraException, OmegaConfBaseException, yaml.YAMLError)
+_NO_PLACE = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.EFBIG: "make room",
+    errno.EROFS: "choose another results_dir or XDG_CACHE_HOME",
+    errno.ENOTDIR: "choose another results_dir or XDG_CACHE_HOME",
+    errno.EEXIST: "choose another results_dir or XDG_CACHE_HOME",
+    errno.EACCES: "make it writable, or choose another results_dir or XDG_CACHE_HOME",
+}
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -57,6 +67,12 @@ def guarded(run: Callable[[], object]) -> int:
         for fault in error.faults:
             print(f"error: {fault}", file=sys.stderr)
         return WRONG
+    except OSError as error:
+        if error.errno not in _NO_PLACE:
+            raise
+        what = f"{error.filename or 'the disk'}: {error.strerror}; {_NO_PLACE[error.errno]}"
+        print(f"error: {what}; the same command then goes on from what is saved", file=sys.stderr)
+        return FAILED
     except (Interrupted, KeyboardInterrupt) as stop:
         print(f"stopped by {stop or 'SIGINT'}; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED

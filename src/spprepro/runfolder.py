@@ -75,6 +75,7 @@ def _clear(folder: Path) -> None:
         *traces.NAMES,
         "submission*.txt",
         "growth.csv",
+        "not_finite.json",
         "config.yaml",
     ):
         for path in folder.glob(pattern):

@@ -1,5 +1,6 @@
 """Fine-tuning on a toy set: it learns, by its schedule, and goes on to the bit wherever it was stopped."""
 
+import json
 import os
 import shutil
 import signal
@@ -18,7 +19,8 @@ from spprepro.detect.features import SppFeatures
 from spprepro.detect.sources import Source
 from spprepro.detect.store import SppStore
 from spprepro.detection import Schedule
-from spprepro.errors import ConfigError, Interrupted
+from spprepro.errors import ConfigError, DataError, Interrupted
+from spprepro.training.finite import NAME
 from tests.detect.toys import RELEASED, spp, toy
 
 STEPS, BATCH, BLOCK = 13, 16, 5
@@ -38,6 +40,15 @@ class Seen:
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Source:
     return toy(tmp_path_factory.mktemp("toy"))
+
+
+def test_a_loss_that_is_no_number_stops_and_names_the_pictures(tune, source, tmp_path):
+    with pytest.raises(DataError, match="loss: nan at step"):
+        tune(tmp_path, schedule=Schedule([1e30], [STEPS]))
+    told = json.loads((tmp_path / NAME).read_text())
+    paths = {str(source.split.path(number)) for number in range(len(source))}
+    assert told["pictures"] and paths.issuperset(told["pictures"])
+    assert not list((tmp_path / "checkpoints" / "finetune").glob(f"step-{told['step']:08d}*"))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +76,9 @@ def tune(source):
             blocks = finetune.Blocks(
                 pools(source), fill, 2 * features.inputs, sum(schedule.steps), BATCH, seed=0, flips=True
             )
-            finetune.finetune(network, blocks, schedule, Trainer("cpu"), folder, seed=0, identity=identity, every=every)
+            files = [source.split.path(number) for number in range(len(source))]
+            settings = {"seed": 0, "identity": identity, "every": every, "files": files}
+            finetune.finetune(network, blocks, schedule, Trainer("cpu"), folder, **settings)
         return {name: values.clone() for name, values in network.state_dict().items()}, seen
 
     return run
@@ -147,15 +160,15 @@ def test_sigterm_saves_at_once_and_goes_on_from_there(tmp_path, tune, undisturbe
 
 
 def test_killed_between_the_last_mini_batch_of_a_block_and_its_end(tmp_path, tune, undisturbed):
-    """The newest file was then saved after a mini-batch, before the end of the epoch was counted."""
+    """No file is saved between the two, as a run could not go on from it exactly; it goes on from the one before."""
     whole, seen = undisturbed
     with pytest.raises(KeyError):
         tune(tmp_path, before=stop_at(10))
     kept = tmp_path / "checkpoints" / "finetune"
-    assert sorted(path.name for path in kept.glob("*.ckpt")) == ["step-00000010.ckpt", "step-00000010.end.ckpt"]
+    assert sorted(path.name for path in kept.glob("*.ckpt")) == ["step-00000008.ckpt", "step-00000010.end.ckpt"]
     (kept / "step-00000010.end.ckpt").unlink()
     ours, rest = tune(tmp_path)
-    assert rest.sums == seen.sums[10:] and same(ours, whole)
+    assert rest.sums == seen.sums[8:] and same(ours, whole)
 
 
 def test_what_is_finished_is_loaded_not_trained_again(tmp_path, tune):

@@ -1,5 +1,6 @@
 """Train a classifier: the parts of Lightning put together for one job."""
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from spprepro.nets.geometry import map_side, receptive_field
 from spprepro.nets.network import Network, initialise
 from spprepro.training.checkpoint import Snapshots, newest, refuse_other
 from spprepro.training.cpu import set_threads
+from spprepro.training.finite import Finite
 from spprepro.training.lightning import fitting
 
 INDEPENDENT = 1_000_003  # seeds apart that nobody uses side by side
@@ -39,7 +41,7 @@ class ImageData(pl.LightningDataModule):
         return {"rank": trainer.global_rank, "world": trainer.world_size} if trainer else {"rank": 0, "world": 1}
 
     def train_dataloader(self) -> TrainLoader:
-        c, t, d = self.config, self.config.training, self.config.data
+        c, d = self.config, self.config.data
         images = TrainImages(
             self.survey.root,
             self.survey.train,
@@ -50,11 +52,22 @@ class ImageData(pl.LightningDataModule):
             kept=kept_folder(self.survey.train, d.min_side, d.keep_gib),
         )
 
+        return TrainLoader(images, self._batches(), workers=d.workers, pin=c.trainer.accelerator == "gpu")
+
+    def _batches(self) -> EpochBatches:
+        c, t = self.config, self.config.training
+
         def size_of(epoch: int) -> int:
             return size_of_epoch(t.mode, t.sizes, c.seed, epoch)
 
-        batches = EpochBatches(len(images), t.batch, seed=c.seed, size_of=size_of, **self._shard())
-        return TrainLoader(images, batches, workers=d.workers, pin=c.trainer.accelerator == "gpu")
+        return EpochBatches(len(self.survey.train), t.batch, seed=c.seed, size_of=size_of, **self._shard())
+
+    def pictures(self, epoch: int, number: int) -> list[str]:
+        """The files of a training batch of this process."""
+        batches = self._batches()
+        batches.set_epoch(epoch)
+        keys = next(islice(batches, number, None))
+        return [str(self.survey.root / self.survey.train[index].path) for _, index, _ in keys]
 
     def val_dataloader(self) -> DataLoader[TestBatch]:
         look = min(2000, max(128, len(self.survey.train) // 32))  # a glance: a few seconds an epoch at any scale
@@ -105,10 +118,11 @@ def train(config: Config, survey: Survey, folder: Path) -> tuple[Classifier, flo
     if checkpoint:
         refuse_other(checkpoint, snapshots.identity)
     step = int(checkpoint.name.removeprefix("step-").split(".")[0]) if checkpoint else None
-    callbacks = [snapshots, Monitor(survey.classes)]
+    data = ImageData(config, survey)
+    callbacks = [Finite(folder, data.pictures), snapshots, Monitor(survey.classes)]
     trainer = fitting(config.trainer, folder, config.training.epochs, callbacks, step)
     set_threads(config.trainer.threads, spare=1)
-    trainer.fit(module, datamodule=ImageData(config, survey), ckpt_path=checkpoint, weights_only=True)
+    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return module, snapshots.elapsed
 
 

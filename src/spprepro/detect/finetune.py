@@ -3,7 +3,7 @@
 An epoch of Lightning is a block of mini-batches, whose windows are looked up image by image before it begins.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from spprepro.detect.store import SppStore
 from spprepro.detection import Schedule
 from spprepro.training.checkpoint import Snapshots, newest, refuse_other
 from spprepro.training.cpu import set_threads
+from spprepro.training.finite import Finite
 from spprepro.training.lightning import fitting
 
 BLOCK = 250  # mini-batches of a block at most
@@ -81,13 +82,22 @@ class Blocks(pl.LightningDataModule):
         return -(-self.steps // self.block)
 
     def train_dataloader(self) -> "BlockLoader":
+        return BlockLoader(self.fill, *self._drawn())
+
+    def images(self, number: int) -> list[int]:
+        """The images that the windows of a mini-batch of the block under way are of."""
+        drawn, batch = self._drawn()
+        found: list[int] = np.unique(drawn.image[number * batch : (number + 1) * batch]).tolist()
+        return found
+
+    def _drawn(self) -> tuple[Draw, int]:
         trainer = self.trainer
         epoch, rank, world = (trainer.current_epoch, trainer.global_rank, trainer.world_size) if trainer else (0, 0, 1)
         steps, batch = min(self.block, self.steps - epoch * self.block), self.batch // world
         drawn = draw(
             self.pools, seed=self.seed, block=epoch, steps=steps, batch=batch, flips=self.flips, rank=rank, world=world
         )
-        return BlockLoader(self.fill, drawn, batch)
+        return drawn, batch
 
 
 class BlockLoader:
@@ -173,15 +183,22 @@ def finetune(
     seed: int,
     identity: Mapping[str, Any],
     every: int,
+    files: Sequence[Path],
 ) -> float:
-    """Train `network` in place, or go on; returns the seconds it took in all. `identity`: what must stay the same."""
+    """Train `network` in place, or go on; returns the seconds it took in all.
+
+    identity: what must stay the same; files: the image files, for a message. Raises DataError for a loss of NaN.
+    """
     pl.seed_everything(seed + ranks.rank(), verbose=False)
     snapshots = Snapshots(folder / "checkpoints" / "finetune", every=every, identity=identity)
     checkpoint = newest(snapshots.folder)
     if checkpoint:
         refuse_other(checkpoint, snapshots.identity)
     step = int(checkpoint.name.removeprefix("step-").split(".")[0]) if checkpoint else None
-    trainer = fitting(trainer_config, folder, blocks.epochs, [snapshots], step, reload_dataloaders_every_n_epochs=1)
+    finite = Finite(folder, lambda epoch, number: [str(files[image]) for image in blocks.images(number)])
+    trainer = fitting(
+        trainer_config, folder, blocks.epochs, [finite, snapshots], step, reload_dataloaders_every_n_epochs=1
+    )
     set_threads(trainer_config.threads)
     trainer.fit(FineTuner(network, schedule), datamodule=blocks, ckpt_path=checkpoint, weights_only=True)
     return snapshots.elapsed

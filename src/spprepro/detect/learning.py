@@ -90,7 +90,18 @@ def _finetune(
             network = features.tuned
             (network.head if rcnn else network).adapt(network.features(few) if rcnn else few)
     blocks = Blocks(found, fill, item, sum(schedule.steps), d.batch, seed=config.seed, flips=protocol.flips)
-    finetune(features.tuned, blocks, schedule, config.trainer, folder, seed=config.seed, identity=identity, every=EVERY)
+    files = [source.split.path(number) for number in range(len(source))]
+    finetune(
+        features.tuned,
+        blocks,
+        schedule,
+        config.trainer,
+        folder,
+        seed=config.seed,
+        identity=identity,
+        every=EVERY,
+        files=files,
+    )
 
 
 def _learn_layers(

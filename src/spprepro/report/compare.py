@@ -1,4 +1,4 @@
-"""Two sets of records, of two commits or two machines, cell by cell: what differs, and whether that is beyond chance."""
+"""Two sets of records, of two commits or two machines, cell by cell: what differs, and if beyond chance."""
 
 import csv
 import io

@@ -25,7 +25,8 @@ class Entry:
     job: str = ""
 
     def __str__(self) -> str:
-        return f"{self.text} {self.small}".strip()
+        between = "" if not self.small else " " if self.small[0] == "(" else "; " if self.text else ""
+        return self.text + between + self.small
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A sheet as a LaTeX table (booktabs), to be \\input into a paper."""
 
+import re
 from collections.abc import Sequence
 
 from spprepro.report.grid import Grid, Line, grid
@@ -13,8 +14,8 @@ _SIGNS = {
 
 
 def tex(text: str) -> str:
-    """`text` with the signs that LaTeX would read as its own."""
-    return "".join(_SIGNS.get(sign, sign) for sign in text)
+    """`text` with the signs that LaTeX would read as its own, and minus signs for hyphens before numbers."""
+    return re.sub(r"(?<!\w)-(?=\d)", "$-$", "".join(_SIGNS.get(sign, sign) for sign in text))
 
 
 def table(sheet: Sheet) -> str:

@@ -56,7 +56,6 @@ def page(
     return environment.get_template("page.html").render(
         title=f"SPP-net, run again: tier={tier}",
         tier=tier,
-        results=tier_dir.parent.name,
         warning=warning(tier),
         what=_what(found),
         links=[*links, ("records", "Records")],

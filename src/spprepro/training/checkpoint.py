@@ -30,7 +30,12 @@ class AtomicCheckpointIO(CheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         with replacing(Path(path)) as out:
-            torch.save(checkpoint, out)
+            try:
+                torch.save(checkpoint, out)
+            except RuntimeError as error:  # of torch's writer; a full disk is what came before it
+                if isinstance(error.__context__, OSError):
+                    raise OSError(error.__context__.errno, error.__context__.strerror, str(path)) from error
+                raise
             out.flush()
             write_text(sha256_file(Path(path)), _sha256(Path(out.name)))
 
