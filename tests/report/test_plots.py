@@ -78,7 +78,9 @@ def test_report_shows_the_plot_beside_table_9(table: Path) -> None:
     alt, svg = drawn(table)
     assert where.read_text() == svg
     section = page.read_text().split('<section id="table09"')[1].split("</section>")[0]
-    image = re.search(r'src="data:image/svg[+]xml;base64,([^"]+)" alt="([^"]+)"', section)  # inside: the page goes alone
+    image = re.search(
+        r'src="data:image/svg[+]xml;base64,([^"]+)" alt="([^"]+)"', section
+    )  # inside: the page goes alone
     assert image and b64decode(image[1]) == where.read_bytes() and unescape(image[2]) == alt
     assert "(../plots/growth.svg)" in (results / "mini/tables/table09.md").read_text()
     assert "growth.svg" not in (results / "mini/tables/table10.md").read_text()

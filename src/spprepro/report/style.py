@@ -29,7 +29,7 @@ LOOKS: tuple[dict[str, Any], ...] = tuple(
     )
 )
 """The first five of anything."""
-_QUALITY = 80  # JPEG, of photos in a drawing
+_QUALITY = 70  # JPEG, of photos in a drawing
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "spprepro",
     "svg.fonttype": "none",
