@@ -10,7 +10,7 @@ setup: .venv/.done
 
 .venv/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,sweep]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,sweep,export]'
 	touch $@
 
 demo: setup

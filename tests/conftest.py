@@ -17,18 +17,28 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
-def golden() -> Callable[..., dict[str, np.ndarray]]:
+def golden_file() -> Callable[[str], Path]:
+    """golden_file(name): a reference file; skips where the trimmed copy lacks it."""
+    folder = Path(os.environ.get("SPPREPRO_GOLDEN") or ROOT / "tests" / "golden").absolute()
+
+    def find(name: str) -> Path:
+        if not (folder / name).is_file():
+            pytest.skip(f"{name} is not in {folder}; set SPPREPRO_GOLDEN to the whole set")
+        return folder / name
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def golden(golden_file: Callable[[str], Path]) -> Callable[..., dict[str, np.ndarray]]:
     """golden(file, *keys): arrays of a reference file; skips where the trimmed copy lacks a key."""
-    folder = Path(os.environ.get("SPPREPRO_GOLDEN") or ROOT / "tests" / "golden")
 
     def load(name: str, *keys: str) -> dict[str, np.ndarray]:
-        path = folder / name
-        if not path.is_file():
-            pytest.skip(f"{name} is not in {folder}; set SPPREPRO_GOLDEN to the whole set")
+        path = golden_file(name)
         with np.load(path, allow_pickle=False) as arrays:
             missing = [key for key in keys if key not in arrays.files]
             if missing:
-                pytest.skip(f"{name} lacks {missing[0]}; set SPPREPRO_GOLDEN to the whole set")
+                pytest.skip(f"{path} lacks {missing[0]}; set SPPREPRO_GOLDEN to the whole set")
             return {key: arrays[key] for key in keys or arrays.files}
 
     return load

@@ -95,6 +95,11 @@ def main() -> None:
     if not (arguments.help or arguments.hydra_help or arguments.shell_completion):
         places = [folders.conf()] + ([Path(arguments.config_dir)] if arguments.config_dir else [])
         kept, faults = preflight(arguments.overrides, group_options(places), multirun=arguments.multirun)
+        slurm = any(text.replace(" ", "") == "trainer=slurm" for text in kept)
+        if slurm and not arguments.multirun:
+            faults.append("trainer: slurm submits the jobs of a sweep; add -m (multirun)")
+        elif slurm and not faults:
+            kept = list(map(_jobs_for_table, kept))
         if faults:
             sys.exit(guarded(lambda: _refuse(kept, faults, multirun=arguments.multirun)))
         given = set(arguments.overrides)
@@ -109,6 +114,16 @@ def main() -> None:
     except _NOT_COMPOSED as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(WRONG)
+
+
+def _jobs_for_table(text: str) -> str:
+    """experiment=tableN as the jobs that fill the table, each of which is then one of the sweep."""
+    from spprepro.composing import jobs_of
+
+    key, _, name = text.partition("=")
+    path = folders.conf() / "experiment" / f"{name}.yaml"
+    tables = yaml.safe_load(path.read_text()).get("tables") if key == "experiment" and path.is_file() else None
+    return f"{key}={','.join(jobs_of(tables))}" if tables else text
 
 
 def _refuse(kept: list[str], faults: list[str], *, multirun: bool) -> None:

@@ -19,10 +19,13 @@ from spprepro.nets.geometry import map_side
 from spprepro.nets.trunks import Backbone
 from spprepro.schema import build
 
-Task = Literal["run", "plan", "validate", "report", "compare", "prepare", "sheet", "bench", "detect", "reeval"]
+Task = Literal[
+    "run", "plan", "validate", "report", "compare", "prepare", "verify", "sheet", "bench", "detect", "reeval",
+    "import_weights", "export",
+]  # fmt: skip
 Tier = Literal["smoke", "mini", "small", "paper"]
 Bench = Literal["input_pipeline", "train_loop", "views", "window_pooling", "rcnn_vs_spp", "svm"]
-Kind = Literal["train", "layers", "test", "detect", "combine", "times"]
+Kind = Literal["train", "import", "layers", "test", "detect", "combine", "times"]
 Test = Literal["ten", "crop", "full", "ten_maps", "multiview", "multiview_full"]
 
 
@@ -80,19 +83,31 @@ class MiniAmounts:
 
 @dataclass(frozen=True)
 class Data:
-    """A folder in ILSVRC's layout, or the generated set."""
+    """A folder in ILSVRC's layout, or the generated set; voc07 and caltech101 are for task=prepare and task=verify."""
 
-    name: Literal["mini", "imagenet"]
+    name: Literal["mini", "imagenet", "imagenette", "voc07", "caltech101"]
     root: str | None
     crops: Literal["corners", "random"]
     min_side: int = 256
     crop: int = 224
     workers: int = 1
     keep_gib: float = 4.0  # a training set that takes no more than this as resized pixels is decoded once; 0: never
+    cache: Literal["raw", "jpeg"] | None = None  # a resized copy of a training set of any size; None: see keep_gib
+    source: list[str] = field(default_factory=list)  # archives that task=prepare unpacks into root: files or URLs
     split: Literal["val", "test"] = "val"  # what a job of kind test scores; test has no labels
     test: str | None = None  # the folder of unlabelled pictures; None: test/ beside train/
     seed: int = 0  # of the generator
     amounts: MiniAmounts = field(default_factory=MiniAmounts)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A network from elsewhere, of jobs of kind=import: a .caffemodel and what the file does not say of itself."""
+
+    file: str | None = None
+    scale_train: bool | None = None  # whether its Caffe scaled in training what dropout left; false halves fc7 and fc8
+    mean: list[float] = field(default_factory=lambda: [128.0, 128.0, 128.0])  # of red, green and blue, in pixel values
+    new: list[str] = field(default_factory=list)  # fc layers that the file may lack; they get initial weights
 
 
 @dataclass(frozen=True)
@@ -112,9 +127,9 @@ class Trainer:
 class Config:
     """A whole job.
 
-    kind: train (and test) a network; count its layers; test trained ones; make a detector of one; combine detectors;
-    measure times. `models` are the trained jobs it needs; of kind test each a job's name, or name:test where the view
-    differs. `tables`: the jobs of these tables instead of one job.
+    kind: train (and test) a network; import one; count its layers; test trained ones; make a detector of one; combine
+    detectors; measure times. `models` are the trained jobs it needs; of kind test each a job's name, or name:test where
+    the view differs. `tables`: the jobs of these tables instead of one job.
     """
 
     name: str
@@ -136,6 +151,7 @@ class Config:
     tables: list[int] = field(default_factory=list)
     bench: Bench | None = None
     kind: Kind = "train"
+    weights: Weights = field(default_factory=Weights)  # of kind=import
     views: Views = field(default_factory=Views)
     models: list[str] = field(default_factory=list)
     image: str | None = None  # of task=detect
@@ -148,7 +164,11 @@ class Config:
         settings = flatten(dataclasses.asdict(self))
         if not self.multiscale:
             del settings["views.scales"]
-        foreign = _OF_NETWORKS if self.detects else _OF_DETECTORS
+        if self.data.cache != "jpeg":  # other copies have the pixels of the files, to the bit
+            del settings["data.cache"]
+        if not self.weights.file:  # what was imported before stays as it was
+            settings = {key: value for key, value in settings.items() if not key.startswith("weights.")}
+        foreign = _OF_NETWORKS if self.detects else _OF_ALL_BUT_IMPORTS if self.kind == "import" else _OF_DETECTORS
         own = f"protocol.finetune.{self.detection.method}." if self.kind == "detect" else "none"
         return {
             key: value
@@ -171,11 +191,15 @@ class Config:
 
 # data.root is not among the identity either: the data's fingerprint is
 _INCIDENTAL = re.compile(
-    r"(results_dir|task|overwrite|tables|bench|name|image|a|b)$|widths|voc\.root$|backbone\.weights$|data\.(root|test|workers|keep_gib)$"
+    r"(results_dir|task|overwrite|tables|bench|name|image|a|b)$|widths|voc\.root$|(backbone\.weights|weights\.file)$"
+    r"|data\.(root|source|test|workers|keep_gib)$"
     r"|trainer\.(devices|num_nodes|threads|accelerator)$|training\.snapshot_steps$|(backbone|data)\.(title|name)$"
 )
-_OF_DETECTORS = re.compile(r"(protocol|proposals|detection|voc)\.")
-_OF_NETWORKS = re.compile(r"(training|data|views)\.")
+_OF_DETECTORS = re.compile(r"(protocol|proposals|detection|voc|weights)\.")
+_OF_NETWORKS = re.compile(r"(training|data|views|weights)\.")
+_OF_ALL_BUT_IMPORTS = re.compile(
+    r"(protocol|proposals|detection|voc|views|trainer)\.|training\.(?!init\.|input_scale$)|data\.(?!crop$)"
+)
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -225,6 +249,10 @@ def _cross_faults(c: Config) -> Iterator[str]:
     needs_data = c.kind in ("train", "test") and not c.tables and c.task in ("run", "prepare", "bench")
     if d.name == "imagenet" and not d.root and needs_data:
         yield "data.root: data=imagenet needs the folder that holds train/<wnid>/ and val/<wnid>/; set data.root=DIR"
+    if d.name in ("voc07", "caltech101") and c.task not in ("prepare", "verify"):
+        yield f"data: {d.name} is for task=prepare and task=verify; jobs take its folder by a key such as voc.root"
+    if d.source and (c.task != "prepare" or d.name == "mini"):
+        yield f"data.source: {d.source} with task={c.task} data={d.name}; only task=prepare takes any, never of mini"
     devices = c.trainer.devices * c.trainer.num_nodes
     if devices > 0 and t.batch % devices:
         yield f"training.batch: {t.batch} is no multiple of trainer.devices x trainer.num_nodes: {devices}"
@@ -236,6 +264,7 @@ def _cross_faults(c: Config) -> Iterator[str]:
         yield f"a: {c.a}, b: {c.b}; task=compare needs both, the results folders of two sets of records"
     if c.detects:
         yield from _detection_faults(c)
+    yield from _weights_faults(c)
     if c.task == "bench" and c.bench is None:
         yield f"bench: task=bench needs one of {', '.join(typing.get_args(Bench))}, e.g. bench=train_loop"
 
@@ -264,6 +293,19 @@ def _network_faults(c: Config) -> Iterator[str]:
                 f"pyramid.levels: level {max(levels)} is larger than the last map, {side}x{side} at "
                 f"training size {size} of backbone={c.backbone.name}"
             )
+
+
+def _weights_faults(c: Config) -> Iterator[str]:
+    w, first = c.weights, len(c.backbone.layers) + 1
+    if c.task == "import_weights" and c.kind != "import":
+        yield f"kind: {c.kind}; task=import_weights takes a job of kind=import: experiment=caffe_zf5 or caffe_alex5"
+    if c.task == "export" and (c.tables or c.kind not in ("train", "import")):
+        yield f"kind: {c.kind}; task=export takes one trained network, e.g. experiment=table1_zf5_multisize"
+    if len(w.mean) != 3 or not all(0 <= value <= 255 for value in w.mean):
+        yield f"weights.mean: {w.mean} must be three values in [0, 255], of red, green and blue"
+    known = [f"fc{number}" for number in range(first, first + 3)]
+    if c.kind == "import" and not set(w.new) <= set(known):
+        yield f"weights.new: {w.new}; only fc layers can be new: {', '.join(known)}"
 
 
 def _test_faults(c: Config) -> Iterator[str]:

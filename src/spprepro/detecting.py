@@ -185,7 +185,9 @@ def _to_time(config: Config, source: Source) -> tuple[dict[str, Any], times.Sett
     def features(model: str, method: Any) -> Any:
         its = ordered([model])[-1]
         detection = replace(config.detection, method=method, rows=["ftfc7"], keep_maps=False)
-        job = replace(config, models=[model], backbone=its.backbone, pyramid=its.pyramid, detection=detection)
+        job = replace(
+            config, models=[model], backbone=its.backbone, width=its.width, pyramid=its.pyramid, detection=detection
+        )
         return features_of(job, pretrained(job)).to(device).eval()
 
     device = torch.device("cuda" if config.trainer.accelerator == "gpu" else "cpu")
@@ -276,11 +278,12 @@ def pretrained(config: Config) -> tuple[Trunk, Network | None]:
     its = trained(runfolder.path_of(ordered([need])[-1]))
     backbone = its.config.backbone.scaled(its.config.width)
     network: Any = its.module.network.float()
-    if its.config.backbone.name != config.backbone.name or its.config.pyramid.levels != config.pyramid.levels:
-        raise DataError(
-            f"models: {need} has backbone {its.config.backbone.name}, pyramid {its.config.pyramid.levels}; this job "
-            f"asks for {config.backbone.name}, {config.pyramid.levels}"
-        )
+    ours, theirs = (
+        f"backbone {c.backbone.name}, width {c.width:g}, backbone.fc {c.backbone.fc}, pyramid {c.pyramid.levels}"
+        for c in (config, its.config)
+    )
+    if ours != theirs:
+        raise DataError(f"models: {need} has {theirs}; this job asks for {ours}")
     return trunk_of(network, backbone, its.config.training.input_scale), network
 
 

@@ -1,10 +1,15 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, disks that are full, folders that one process at a time may fill."""
 
+import errno
+import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from spprepro.errors import DataError
 
 
 @contextmanager
@@ -34,3 +39,34 @@ def write_text(path: Path, text: str) -> None:
     """`text` as UTF-8 with Unix line ends."""
     with replacing(path) as out:
         out.write(text.encode())
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time goes past this file; a second one waits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def require_room(folder: Path, count: int) -> None:
+    """Raises DataError where the disk of `folder`, which is there, has less than `count` bytes free."""
+    free = shutil.disk_usage(folder).free
+    if count > free:
+        raise DataError(
+            f"{folder}: needs {count / 1e9:.3g} GB, but {free / 1e9:.3g} GB are free; make room or take another folder"
+        )
+
+
+@contextmanager
+def full_disk_told(folder: Path) -> Iterator[None]:
+    """A disk, quota or file limit that is reached in the block becomes one DataError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise DataError(
+            f"{folder}: {error.strerror}; what is there is kept: make room, and the same command goes on from here"
+        ) from error

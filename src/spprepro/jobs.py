@@ -60,11 +60,13 @@ def _do(config: Config) -> None:
 
         run_bench(config)
     elif config.task == "prepare":
-        survey = _prepare(config)
-        print(
-            f"{survey.root}: {len(survey.train)} training and {len(survey.val)} test images of {len(survey.classes)} "
-            f"classes, fingerprint {survey.fingerprint[:12]}"
-        )
+        from spprepro.preparing import prepare_data
+
+        prepare_data(config)
+    elif config.task == "verify":
+        from spprepro.preparing import verify_data
+
+        verify_data(config)
     elif config.task == "detect":
         from spprepro.detecting import detect_picture
 
@@ -75,6 +77,11 @@ def _do(config: Config) -> None:
         evaluate_again(config)
     elif config.task == "sheet":
         _sheet(config)
+    elif config.task == "export":
+        from spprepro.exporting import export_job
+
+        for path in export_job(config):
+            print(path)
     elif config.tables:
         run_tables(config)
     else:
@@ -90,7 +97,11 @@ def run(config: Config) -> Path:
     _refuse_lost(order, [config])
     for job in order:
         if job.overwrite or not (runfolder.path_of(job) / records.NAME).exists():  # the folder of another may be in use
-            _finish(job)
+            _finish(job, wait=job is not order[-1])  # what it needs may be another job of the sweep
+    if config.kind == "import":
+        from spprepro.importing import show
+
+        show(config, path.parent)
     _show(records.read(path))
     reporting.refresh(config)
     print(f"record: {path}")
@@ -143,6 +154,10 @@ def _refuse_lost(jobs: Sequence[Config], asked: Sequence[Config]) -> None:
                 faults += error.faults
         if (folders[job.name] / records.NAME).exists() and not job.overwrite:
             continue
+        if job.kind == "import":
+            from spprepro import importing
+
+            faults += [f"{job.name}: {fault}" for fault in importing.unreadable(job)]
         if job.detects:
             from spprepro import detecting
 
@@ -159,11 +174,11 @@ def _refuse_lost(jobs: Sequence[Config], asked: Sequence[Config]) -> None:
         raise ConfigError(faults)
 
 
-def _finish(config: Config) -> None:
-    """The job's record, made unless it is there."""
-    with runfolder.claimed(config) as folder:
+def _finish(config: Config, *, wait: bool = False) -> None:
+    """The job's record, made unless it is there; see runfolder.claimed for `wait`."""
+    with runfolder.claimed(config, wait=wait) as folder:
         if not (folder / records.NAME).exists():
-            if config.kind not in ("layers", "times"):
+            if config.kind not in ("import", "layers", "times"):
                 ranks.tell(asdict(config))
             _KINDS[config.kind](config, folder)
 
@@ -220,6 +235,14 @@ def _test(config: Config, folder: Path) -> None:
     _write_record(config, folder, metrics, data, git, started, seconds)
 
 
+def _import(config: Config, folder: Path) -> None:
+    """A network from elsewhere; nothing is measured, so its record is partial. A job of kind=test measures it."""
+    started, git = _start()
+    from spprepro.importing import import_job
+
+    _write_record(config, folder, {}, import_job(config, folder), git, started, 0.0, "partial")
+
+
 def _detection(config: Config, folder: Path) -> None:
     """A job about detectors."""
     started, git = _start()
@@ -254,6 +277,7 @@ def _layers(config: Config, folder: Path) -> None:
 
 _KINDS = {
     "train": _train,
+    "import": _import,
     "layers": _layers,
     "test": _test,
     "detect": _detection,
@@ -279,6 +303,7 @@ def _data(config: Config, survey: Any) -> dict[str, Any]:
         "test": len(survey.val),
         "classes": len(survey.classes),
         "crops": config.data.crops,
+        **({"cache": "jpeg, quality 95, 4:4:4"} if config.data.cache == "jpeg" else {}),
     }
 
 
@@ -290,10 +315,11 @@ def _write_record(
     git: dict[str, Any],
     started: str,
     wall_s: float,
+    status: str = "ok",
 ) -> None:
     record = records.Record(
         schema=records.SCHEMA,
-        status="smoke" if config.tier == "smoke" else "ok",
+        status="smoke" if config.tier == "smoke" else status,
         experiment=config.name,
         tier=config.tier,
         seed=config.seed,

@@ -16,6 +16,7 @@ from spprepro.nets.trunks import Backbone
 from spprepro.runfolder import path_of
 
 ILSVRC = {"train": 1_281_167, "val": 50_000, "test": 100_000, "classes": 1000}
+IMAGENETTE = {"train": 9469, "val": 3925, "test": 0, "classes": 10}
 VOC2007 = {"trainval": 5011, "test": 4952}
 WINDOWS = 2000  # of an image, about
 CHECKPOINT = 3 * 8  # bytes a parameter: three files of weights and momentum
@@ -32,9 +33,9 @@ def counts(config: Config) -> dict[str, int]:
     from spprepro.data.prepare import root_of
     from spprepro.folders import located
 
-    root = root_of(data) if data.root else None
-    if root is None or not root.is_dir():
-        return ILSVRC
+    root = root_of(data)
+    if not root.is_dir():
+        return IMAGENETTE if data.name == "imagenette" else ILSVRC
     from spprepro.data.imagenet import list_classes, list_split, list_unlabelled
 
     classes = list_classes(root)
@@ -74,7 +75,7 @@ def test_operations(config: Config, backbone: Backbone, images: int, classes: in
 
 def operations(config: Config, jobs: Mapping[str, Config], amount: Mapping[str, int]) -> tuple[float, float]:
     """(training, testing) operations of a job of any kind; `jobs`: those that it needs, by name."""
-    if config.kind == "layers":
+    if config.kind in ("layers", "import"):
         return 0.0, 0.0
     if config.detects:
         return detection_operations(config, [jobs[name] for name in config.models])
@@ -134,10 +135,8 @@ def voc_counts(config: Config) -> tuple[int, int]:
     return counts[0], counts[1]
 
 
-def images(config: Config, jobs: Mapping[str, Config], amount: Mapping[str, int]) -> tuple[int, int]:
+def images(config: Config, amount: Mapping[str, int]) -> tuple[int, int]:
     """(learned, tested) images of a job, each as often as the job learns from it or tests it."""
-    if config.kind == "layers":
-        return 0, 0
     if config.kind == "train":
         t = config.training
         return t.epochs * (amount["train"] // t.batch) * t.batch, amount["val"]

@@ -2,6 +2,7 @@
 
 import fcntl
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,10 +22,11 @@ def path_of(config: Config) -> Path:
 
 
 @contextmanager
-def claimed(config: Config) -> Iterator[Path]:
+def claimed(config: Config, *, wait: bool = False) -> Iterator[Path]:
     """The job's folder, locked and holding its configuration; the lock goes with the process, however it ends.
 
-    Raises DataError while another process has it, ConfigError when it belongs to another configuration.
+    wait: for another process that has it, which otherwise raises DataError. Raises ConfigError when the folder belongs
+    to another configuration.
     """
     folder = path_of(config)
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,9 +34,12 @@ def claimed(config: Config) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DataError(
-                f"{folder}: another process is running this job; wait for it, or use results_dir=..."
-            ) from None
+            if not wait:
+                raise DataError(
+                    f"{folder}: another process is running this job; wait for it, or use results_dir=..."
+                ) from None
+            print(f"waiting for {config.name}, which another process is running", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         if config.overwrite:
             _clear(folder)
         refuse_other_settings(config)
@@ -53,11 +58,12 @@ def refuse_other_settings(config: Config) -> None:
         kept = check(yaml.safe_load(path.read_text())).identity()  # keys that are newer than the run have their default
     except (yaml.YAMLError, AttributeError, ConfigError) as error:
         raise DataError(f"{path}: damaged; start again with overwrite=true") from error
+    now = config.identity()
     faults = [
-        f"{key}: {value!r} now, but {folder} holds a run with {kept.get(key)!r}; set it back, give the new run another "
-        "name=..., or start again with overwrite=true"
-        for key, value in config.identity().items()
-        if kept.get(key) != value
+        f"{key}: {now.get(key)!r} now, but {folder} holds a run with {kept.get(key)!r}; set it back, give the new run "
+        "another name=..., or start again with overwrite=true"
+        for key in now | kept
+        if kept.get(key) != now.get(key)
     ]
     if faults:
         raise ConfigError(faults)
@@ -66,7 +72,7 @@ def refuse_other_settings(config: Config) -> None:
 def _clear(folder: Path) -> None:
     """Forget an earlier run: its record first, so that a crash leaves no record without its run."""
     (folder / records.NAME).unlink(missing_ok=True)
-    for name in ("checkpoints", "scores", "learning", "found", "detections"):
+    for name in ("checkpoints", "scores", "learning", "found", "detections", "export"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for pattern in (
         "events.out.tfevents.*",
@@ -75,6 +81,7 @@ def _clear(folder: Path) -> None:
         *traces.NAMES,
         "submission*.txt",
         "growth.csv",
+        "layers.txt",
         "not_finite.json",
         "config.yaml",
     ):

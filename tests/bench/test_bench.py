@@ -70,6 +70,18 @@ def test_command_leaves_a_whole_record(
     assert f"required {limit}: {'met' if record['met'] else 'NOT met'}" in done.stdout
 
 
+@pytest.mark.slow  # a process loads torch, and three loaders are timed: about 20 s
+def test_a_copy_is_measured_against_the_recipe_and_the_loader_without_it(
+    cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    done = cli("task=bench", "bench=input_pipeline", "tier=smoke", "data.workers=1", "data.cache=jpeg")
+    assert done.returncode == 0, done.stderr
+    for name, limit in (("input_pipeline_jpeg", ">= 3.0"), ("input_cache_jpeg", ">= 2.0")):
+        record = json.loads((tmp_path / "results" / "bench" / f"{name}.json").read_text())
+        assert (record["name"], record["requirement"], record["settings"]["cache"]) == (name, limit, "jpeg")
+        assert record["ours"] > 0 and record["peer"] > 0 and record["settings"]["median megapixels"] > 0
+
+
 @pytest.mark.slow  # two processes load torch, and a third of the work is at scale 1200: about 25 s on a busy machine
 def test_rcnn_against_spp_leaves_a_record_for_one_scale_and_for_five(cli: Callable[..., Any], tmp_path: Path) -> None:
     done = cli("task=bench", "bench=rcnn_vs_spp", "tier=smoke")

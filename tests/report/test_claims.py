@@ -110,7 +110,7 @@ def test_one_table_has_every_claim_with_the_effect_that_its_verdict_hangs_on(res
         assert (verdict, table) == (effects[0]["claim_verdict"], f"Table {effects[0]['table']}")
         decisive = [line for line in effects if line["verdict"] == verdict and line["ours"]]
         assert any(effect.startswith(f"{line['ours']} [{line['low']}, ") for line in decisive) or not decisive
-        assert decisive or not effect and any(line["reason"] in why for line in effects)
+        assert decisive or (not effect and any(line["reason"] in why for line in effects))
     slight = next(row for text, row in rows.items() if text.startswith("Training at two sizes lowers"))
     assert slight[0] == "undecided" and slight[3].startswith("+0.25 [") and "images" in slight[5]  # top-5: 33 and 32
 

@@ -104,7 +104,7 @@ def test_folders_without_records_or_without_a_common_job_are_named(folders: tupl
         f"b={tmp_path / 'nothing'}",
     ]
     run(tmp_path / "c", "another", 10)
-    with pytest.raises(DataError, match="no job with the same tier and seed in both.*mine.*another"):
+    with pytest.raises(DataError, match=r"no job with the same tier and seed in both.*mine.*another"):
         compare.compare(folders[0], tmp_path / "c")
 
 

@@ -1,15 +1,20 @@
 """The page as a file: what its first screen says, that it opens alone, and what it needs to be read."""
 
 import re
+from dataclasses import asdict
 from html import unescape
 from pathlib import Path
 
 import pytest
+import yaml
 
+from spprepro.config import check
+from spprepro.errors import DataError
 from spprepro.records import Metric
 from spprepro.report import render
 from tests.conftest import ROOT
 from tests.report.test_render import Cells, put
+from tests.test_config import compose
 
 BENCH = """{"name": "views", "ours": 41.6, "peer": 16.8, "unit": "images/s", "ratio": 2.52, "ratio_min": 2.1,
 "ratio_max": 2.6, "requirement": ">= 5.0", "met": false, "device": "cpu x 2",
@@ -61,11 +66,26 @@ def test_quoted_rows_are_marked_and_alias_and_edition_are_told(results: Path) ->
     assert "The blog summary prints this table as Table 11" in table12 and "arXiv v2" in table12
 
 
+def test_configurations_are_linked_and_tell_who_left_curves(results: Path) -> None:
+    for name, kind in (("table1_zf5_nospp/seed0", "train"), ("table12_combined/seed0", "combine")):
+        settings = asdict(check(compose(f"experiment={name.split('/')[0]}")))
+        assert settings["kind"] == kind
+        (results / "mini" / name / "config.yaml").write_text(yaml.safe_dump(settings))
+    (results / "mini" / "table1_zf5_singlesize" / "seed1" / "config.yaml").write_text("of: {another: version}")
+    rows = {row[0]: row for row in Cells(page(results)).rows if "seed" in row[0]}
+    assert rows["table1_zf5_nospp, seed 0"][1:3] == ["config", "table1_zf5_nospp/seed0"]
+    assert rows["table12_combined, seed 0"][1:3] == ["config", ""]
+    assert rows["table1_zf5_singlesize, seed 1"][1:3] == ["config", ""]
+    (results / "mini" / "table1_zf5_singlesize" / "seed1" / "config.yaml").write_text("a: [")
+    with pytest.raises(DataError, match=r"config\.yaml: damaged"):
+        page(results)
+
+
 def test_measurements_of_speed_stand_with_what_was_asked(results: Path) -> None:
     row = next(row for row in Cells(page(results)).rows if row[0] == "views")
     assert row[1:7] == ["41.6", "16.8", "images/s", "2.52 (2.10 to 2.60)", ">= 5.0, not met", "cpu x 2"]
     (results / "bench" / "views.json").write_text("{}")
-    with pytest.raises(Exception, match=r"views\.json: damaged.*bench=views"):
+    with pytest.raises(DataError, match=r"views\.json: damaged.*bench=views"):
         page(results)
 
 

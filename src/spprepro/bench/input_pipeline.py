@@ -3,6 +3,9 @@
 Both end with a float batch on the device of training that a network could take, so the time of ours includes what the
 loader leaves to the device: flip, mean and colour. One epoch goes before the timed ones: it brings the files into
 memory and lets each side keep what it keeps between epochs.
+
+With data.cache=raw or jpeg the images come from that copy, and a second record has its speed against the same loader
+without any copy.
 """
 
 import sys
@@ -25,6 +28,7 @@ from spprepro.data.prepare import prepare
 from spprepro.training.cpu import keep_memory, set_threads
 
 REQUIRED = 3.0  # times the peer
+CACHE_REQUIRED = 2.0  # times the loader that decodes every file in every epoch
 IMAGES, ROUNDS = 1024, 7  # timed in each round of each side, at least
 
 Epoch = Callable[[int], Iterator[Tensor]]  # number of the epoch -> its batches, (N, 3, crop, crop) float
@@ -43,29 +47,40 @@ def measure(config: Config) -> None:
     survey = resampled(prepare(config.data), (warm + timed) * batch)
     device = training_device(config)
     data = config.data.name if config.data.name == "mini" else survey.root.name
-    ours, peer = _ours(config, survey, device), _peer(config, survey, device)
-    rates = [(_rate(ours(number), warm, device), _rate(peer(number), warm, device)) for number in range(rounds + 1)]
-    del rates[0]
-    finish(
-        Measurement(
-            name="input_pipeline",
-            ours=Side("this loader, then flip, mean and colour on the device", [rate for rate, _ in rates]),
-            peer=Side("ImageFolder (PIL), torchvision transforms, DataLoader", [rate for _, rate in rates]),
-            unit="images/s",
-            sign=">=",
-            limit=REQUIRED,
-            amount={"images": rounds * timed * batch},
-            settings={
-                "data": data,
-                "crops": config.data.crops,
-                "crop": config.data.crop,
-                "batch": batch,
-                "keep_gib": config.data.keep_gib,
-            },
-            started=started,
-        ),
-        config,
+    sides = [_ours(config, survey, device), _peer(config, survey, device)]
+    if config.data.cache:
+        plain = replace(config.data, cache=None, keep_gib=0.0)
+        sides.append(_ours(replace(config, data=plain), survey, device))
+    rates = [[_rate(side(number), warm, device) for side in sides] for number in range(rounds + 1)]
+    ours, peer, *uncached = ([row[place] for row in rates[1:]] for place in range(len(sides)))
+    form = f"_{config.data.cache}" if config.data.cache else ""
+    against = Measurement(
+        name=f"input_pipeline{form}",
+        ours=Side("this loader, then flip, mean and colour on the device", ours),
+        peer=Side("ImageFolder (PIL), torchvision transforms, DataLoader", peer),
+        unit="images/s",
+        sign=">=",
+        limit=REQUIRED,
+        amount={"images": rounds * timed * batch},
+        settings={
+            "data": data,
+            "crops": config.data.crops,
+            "crop": config.data.crop,
+            "batch": batch,
+            "keep_gib": config.data.keep_gib,
+        },
+        started=started,
     )
+    if uncached:
+        against = replace(against, settings={**against.settings, "cache": config.data.cache, **_pixels(survey)})
+        slow = Side("this loader without a copy", uncached[0])
+        finish(replace(against, name=f"input_cache{form}", peer=slow, limit=CACHE_REQUIRED), config)
+    finish(against, config)
+
+
+def _pixels(survey: Survey) -> dict[str, float]:
+    """What decoding a file takes depends on."""
+    return {"median megapixels": round(float(np.median([each.height * each.width for each in survey.train])) / 1e6, 3)}
 
 
 def resampled(survey: Survey, count: int) -> Survey:

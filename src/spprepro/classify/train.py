@@ -17,7 +17,7 @@ from spprepro.classify.sizes import size_of_epoch
 from spprepro.classify.views import Viewing
 from spprepro.config import Config
 from spprepro.data.imagenet import Survey
-from spprepro.data.kept import kept_folder
+from spprepro.data.kept import kept_as
 from spprepro.data.loader import EpochBatches, TestBatch, TrainImages, TrainLoader
 from spprepro.nets.geometry import map_side, receptive_field
 from spprepro.nets.network import Network, initialise
@@ -49,7 +49,7 @@ class ImageData(pl.LightningDataModule):
             crops=d.crops,
             min_side=d.min_side,
             crop=d.crop,
-            kept=kept_folder(self.survey.train, d.min_side, d.keep_gib),
+            kept=kept_as(self.survey.train, d.min_side, d.cache, d.keep_gib),
         )
 
         return TrainLoader(images, self._batches(), workers=d.workers, pin=c.trainer.accelerator == "gpu")

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from spprepro.data.decode import decode, resize_short_side, short_side_size
 from spprepro.data.imagenet import Image
-from spprepro.data.kept import KeptImages
+from spprepro.data.kept import Kept, KeptImages
 from spprepro.data.processes import start_method
 
 Key = tuple[int, int, int]  # epoch, index, size
@@ -79,10 +79,10 @@ class TrainImages(Dataset[Batch]):
         crops: Literal["corners", "random"],
         min_side: int,
         crop: int,
-        kept: Path | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self.seed, self.crops, self.crop = seed, crops, crop
-        self.images = KeptImages(root, images, min_side=min_side, folder=kept)
+        self.images = KeptImages(root, images, min_side=min_side, kept=kept)
         self.labels = np.array([image.label for image in images])
 
     def __len__(self) -> int:

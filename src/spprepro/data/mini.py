@@ -8,15 +8,12 @@
 Files appear whole (temporary name, then renamed); the manifest, written last, lists them with their hashes.
 """
 
-import fcntl
-import hashlib
 import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +21,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from spprepro.data import layouts
+from spprepro.data import layouts, manifest
 from spprepro.data.layouts import CLASSES, FOLDERS, Amounts, Class, Part, Task
+from spprepro.data.manifest import Entry, entry, put
 from spprepro.errors import ConfigError, DataError
+from spprepro.files import locked
 
 __all__ = [
     "CLASSES",
@@ -42,16 +41,7 @@ __all__ = [
 
 CHUNK = 50  # pictures a process draws before it reports
 
-Entry = tuple[str, int]  # sha256, bytes
 Progress = Callable[[int, int], None]
-
-
-def _write(path: Path, content: bytes) -> Entry:
-    """Write a file so that it is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
-    return hashlib.sha256(content).hexdigest(), len(content)
 
 
 def _draw_all(folder: Path, tasks: list[Task]) -> dict[str, Entry]:
@@ -59,7 +49,7 @@ def _draw_all(folder: Path, tasks: list[Task]) -> dict[str, Entry]:
     found = {}
     for task in tasks:
         for path, content in layouts.draw(task).items():
-            found[path] = _write(folder / path, content)
+            found[path] = put(folder / path, content)
     return found
 
 
@@ -108,19 +98,6 @@ def _partial_path(root: Path, part: Part) -> Path:
     return root / f"{FOLDERS[part]}.partial.json"
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    """Size of every file below `folder`, by relative path; hidden (unfinished) files are left out."""
-    sizes, prefix = {}, len(str(folder)) + 1
-    waiting = [str(folder)] if folder.is_dir() else []
-    while waiting:
-        for entry in os.scandir(waiting.pop()):
-            if entry.is_dir():
-                waiting.append(entry.path)
-            elif not entry.name.startswith("."):
-                sizes[entry.path[prefix:]] = entry.stat().st_size
-    return sizes
-
-
 def _known(root: Path, part: Part, settings: dict[str, Any]) -> dict[str, Entry] | None:
     """Files that the manifest lists; {} where only the mark of an interrupted call is, None without either.
 
@@ -139,18 +116,6 @@ def _known(root: Path, part: Part, settings: dict[str, Any]) -> dict[str, Entry]
     return None
 
 
-@contextmanager
-def _locked(root: Path, part: Part) -> Iterator[None]:
-    """One process at a time makes a part; a second one waits, then finds it made."""
-    with (root / f".{FOLDERS[part]}.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-def _entry(content: bytes) -> Entry:
-    return hashlib.sha256(content).hexdigest(), len(content)
-
-
 def _kept(folder: Path, expected: list[str], known: dict[str, Entry], sizes: dict[str, int]) -> dict[str, Entry]:
     """The files of earlier calls that need not be made again; what no manifest lists must have its end."""
     kept = {}
@@ -160,7 +125,7 @@ def _kept(folder: Path, expected: list[str], known: dict[str, Entry], sizes: dic
         elif name in sizes and name not in known:
             content = (folder / name).read_bytes()
             if content.endswith((b"\xff\xd9", b"</annotation>\n")):
-                kept[name] = _entry(content)
+                kept[name] = entry(content)
     return kept
 
 
@@ -189,8 +154,8 @@ def generate(
     """
     folder, settings = root / FOLDERS[part], layouts.settings(part, seed, amounts)
     root.mkdir(parents=True, exist_ok=True)
-    with _locked(root, part):
-        known, sizes = _known(root, part, settings), _sizes(folder)
+    with locked(root / f".{FOLDERS[part]}.lock"):
+        known, sizes = _known(root, part, settings), manifest.sizes(folder)
         if known and {name: size for name, (_, size) in known.items()} == sizes:
             return folder
         tasks = layouts.tasks(part, seed, amounts)
@@ -200,15 +165,15 @@ def generate(
         for leftover in folder.rglob(".*.tmp"):
             leftover.unlink()
         if known is None:
-            _write(_partial_path(root, part), json.dumps(settings).encode())
+            put(_partial_path(root, part), json.dumps(settings).encode())
         for parent in {(folder / name).parent for name in (*expected, *sets)}:
             parent.mkdir(parents=True, exist_ok=True)
         files = {} if known is None else _kept(folder, expected, known, sizes)
         lacking = [task for task in tasks if not all(name in files for name in task.files)]
         files |= _run(folder, lacking, workers, progress)
-        files |= {name: _write(folder / name, text) for name, text in layouts.lists(part, folder, tasks).items()}
-        manifest = {**settings, "files": dict(sorted(files.items()))}
-        _write(manifest_path(root, part), json.dumps(manifest).encode())
+        files |= {name: put(folder / name, text) for name, text in layouts.lists(part, folder, tasks).items()}
+        listed = {**settings, "files": dict(sorted(files.items()))}
+        put(manifest_path(root, part), json.dumps(listed).encode())
         _partial_path(root, part).unlink(missing_ok=True)
     return folder
 
@@ -220,16 +185,7 @@ def verify(root: Path, part: Part) -> list[str]:
         return [f"{path}: missing; generate the data set again"]
     files = json.loads(path.read_text())["files"]
     folder = root / FOLDERS[part]
-    sizes = _sizes(folder)
-    faults = [f"{folder / name}: extra file; delete it" for name in sorted(set(sizes) - set(files))]
-    for name, (sha, size) in files.items():
-        if name not in sizes:
-            faults.append(f"{folder / name}: missing; generate the data set again")
-        elif sizes[name] != size:
-            faults.append(f"{folder / name}: {sizes[name]} bytes, not {size}; generate the data set again")
-        elif _entry((folder / name).read_bytes())[0] != sha:
-            faults.append(f"{folder / name}: altered; delete it and generate the data set again")
-    return faults
+    return list(manifest.faults(folder, files, manifest.sizes(folder), "generate the data set again"))
 
 
 def _cell(path: Path, side: int) -> npt.NDArray[np.uint8]:
@@ -264,5 +220,5 @@ def contact_sheet(root: Path, out: Path, *, per_class: int = 3, side: int = 104,
     rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
     out.parent.mkdir(parents=True, exist_ok=True)
     quality = [cv2.IMWRITE_JPEG_QUALITY, 85]
-    _write(out, cv2.imencode(".jpg", np.vstack(rows), quality)[1].tobytes())
+    put(out, cv2.imencode(".jpg", np.vstack(rows), quality)[1].tobytes())
     return out

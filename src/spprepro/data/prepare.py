@@ -16,9 +16,11 @@ Progress = Callable[[str, int, int], None]  # what is going on, done, of how man
 
 
 def root_of(data: Data) -> Path:
-    """data.root, here or under $SPPREPRO_DATA; else (data=mini) a folder for each version, seed and size of it."""
+    """data.root, here or under $SPPREPRO_DATA; else a folder there, of the set, or of mini's version, seed and size."""
     if data.root:
         return located(data.root)
+    if data.name != "mini":
+        return data_home() / data.name
     amounts = data.amounts
     counts = f"{amounts.imagenet_train}-{amounts.imagenet_val}-{amounts.imagenet_test}"
     return data_home() / f"mini-v{VERSION}-seed{data.seed}-{counts}"

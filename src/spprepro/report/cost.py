@@ -62,7 +62,7 @@ class _Measured:
 def cost(jobs: Sequence[Config], found: Sequence[Found]) -> Cost:
     """The section for `jobs` (at the paper's scale, with all that they need), with the rates that `found` measured."""
     by_name = {job.name: job for job in jobs}
-    costs = [_job(job, by_name) for job in jobs if job.kind != "layers"]
+    costs = [_job(job, by_name) for job in jobs if job.kind not in ("layers", "import")]
     measured = _measured(found)
     devices = list(dict.fromkeys(each.device for each in measured))
     columns = {name: {"": SHARE * peak * 1e12} for name, peak in PEAKS.items()}
@@ -91,9 +91,9 @@ def cost(jobs: Sequence[Config], found: Sequence[Found]) -> Cost:
 
 
 def _job(config: Config, by_name: Mapping[str, Config]) -> _Job:
-    amount = plan.counts(config)
+    amount = plan.ILSVRC  # not of folders here: the same records give the same page everywhere
     learning, testing = plan.operations(config, by_name, amount)
-    learned, tested = plan.images(config, by_name, amount)
+    learned, tested = plan.images(config, amount)
     return _Job(config.name, config.kind, learning, testing, learned, tested, plan.disk_bytes(config, amount))
 
 
@@ -104,7 +104,8 @@ def _measured(found: Sequence[Found]) -> list[_Measured]:
     rates: dict[tuple[str, str], list[float]] = {}
     for path, record in found:
         config = configs.get(path)
-        if config is None or config.kind not in ("train", "test", "detect") or not config.backbone.layers:
+        counted = config is not None and config.kind in ("train", "test", "detect") and config.backbone.layers
+        if config is None or not counted or not record.wall_s:
             continue
         if not {model.partition(":")[0] for model in config.models} <= by_name.keys():
             continue

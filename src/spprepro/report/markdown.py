@@ -102,7 +102,7 @@ def readme_block(results_dir: Path) -> str:
             parts.append(lines_of(shown, tier))
             if shown.left_out:
                 parts.append(f"Left out: {shown.left_out} cells, not run or quoted.")
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, LEGEND]) + "\n"
 
 
 def _summary_row(sheet: Sheet, where: str) -> list[str]:

@@ -31,16 +31,20 @@ def runs(found: Sequence[Found], tier_dir: Path) -> list[Run]:
 
 
 def settings(item: Found) -> Config | None:
-    """The configuration beside a record, None where there is none; DataError where it is damaged."""
+    """The configuration beside a record; None where there is none, or one that this version does not know.
+
+    DataError where it is damaged.
+    """
     path = item.path.with_name("config.yaml")
     if not path.is_file():
         return None
     try:
         return check(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, AttributeError, ConfigError) as error:
-        raise DataError(
-            f"{path}: damaged ({' '.join(str(error).split())}); run the job again with overwrite=true"
-        ) from error
+    except ConfigError:
+        return None
+    except (OSError, ValueError, yaml.YAMLError, AttributeError) as error:
+        told = " ".join(str(error).split())
+        raise DataError(f"{path}: damaged ({told}); run the job again with overwrite=true") from error
 
 
 def _run(item: Found, tier_dir: Path) -> Run:
@@ -51,7 +55,7 @@ def _run(item: Found, tier_dir: Path) -> Run:
         name=f"{record.experiment}, seed {record.seed}",
         status=record.status if record.status == "ok" else f"{record.status}: fills no cell",
         record=f"{folder}/{item.path.name}",
-        config=f"{folder}/config.yaml" if config else "",
+        config=f"{folder}/config.yaml" if item.path.with_name("config.yaml").is_file() else "",
         events=folder if config and config.kind in ("train", "detect") else "",
         facts=_facts(record),
     )
