@@ -43,7 +43,11 @@ def _follow() -> None:
 
 def _do(config: Config) -> None:
     if config.task == "report":
-        for path in reporting.report(config):
+        from spprepro.retracing import retrace
+
+        for fault in retrace(Path(config.results_dir), config.voc.root):
+            print(fault, file=sys.stderr)
+        for path in (*reporting.report(config), *reporting.photos(config)):
             print(path)
     elif config.task == "compare":
         reporting.compare(config)
@@ -190,6 +194,7 @@ def _train(config: Config, folder: Path) -> None:
 
     from spprepro.classify.evaluate import errors, save_predictions
     from spprepro.classify.score import score_images
+    from spprepro.classify.traced import trace
     from spprepro.classify.train import train
 
     module, train_s = train(config, survey, folder)
@@ -198,6 +203,7 @@ def _train(config: Config, folder: Path) -> None:
         return
     labels = np.array([image.label for image in survey.val])
     save_predictions(folder, scores, labels, survey.val, survey.classes)
+    trace(config, folder)
     data = _data(config, survey) | {"train_s": round(train_s, 1), "test_s": round(test_s, 1)}
     _write_record(config, folder, errors(folder, scores, labels), data, git, started, train_s + test_s)
 

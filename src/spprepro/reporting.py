@@ -1,7 +1,7 @@
 """What the command line does with records: the report, its refreshing after a job, the comparison of two sets."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from spprepro.composing import at_paper_scale
@@ -14,6 +14,15 @@ def report(config: Config, tiers: Sequence[str] | None = None) -> list[Path]:
     from spprepro.report import render
 
     return render.report(Path(config.results_dir), tiers, at_paper_scale())
+
+
+def photos(config: Config) -> Iterator[Path]:
+    """Detections over the photos of config.voc.root, which the page does not show: they are others'."""
+    from spprepro.report.pictures import with_photos
+    from spprepro.report.sheets import collect
+
+    for tier, _, sheets in collect(Path(config.results_dir), None) if config.voc.root else ():
+        yield from with_photos(Path(config.results_dir) / tier, sheets, str(config.voc.root))
 
 
 def refresh(config: Config) -> None:
