@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spprepro.detect.features import Described
 from spprepro.detect.sources import Source
-from spprepro.files import replacing
+from spprepro.files import read_arrays, replacing
 
 
 class Kept:
@@ -28,8 +28,7 @@ class Kept:
             return make()
         path = self.folder / f"{key}.npz"
         if path.is_file():
-            with np.load(path, allow_pickle=False) as kept:
-                return {name: kept[name] for name in kept.files}
+            return read_arrays(path)
         arrays = make()
         with replacing(path) as out:
             np.savez(out, **arrays)  # type: ignore[arg-type]
