@@ -60,12 +60,12 @@ def _walked(parent: Any, name: Any, key: str) -> Iterator[str]:
     try:
         value = None if OmegaConf.is_missing(parent, name) else parent[name]
     except OmegaConfBaseException:  # refers to what Hydra fills in later
-        value = OmegaConf.to_container(parent, resolve=False)[name]  # type: ignore[index, call-overload]
+        value = OmegaConf.to_container(parent, resolve=False)[name]  # type: ignore[index]
         rest = _PLAIN.sub("", value)
         if "${" in rest or not rest:  # with other text it stays text
             yield f"{key}: {value} cannot be resolved; write a plain value"
     if isinstance(value, DictConfig | ListConfig):
         for part in value if isinstance(value, DictConfig) else range(len(value)):
             yield from _walked(value, part, f"{key}.{part}")
-    elif (name in _CALLED or str(value).startswith("ext://")) and value not in _ALLOWED and value is not None:
+    elif isinstance(value, str) and (name in _CALLED or value.startswith("ext://")) and value not in _ALLOWED:
         yield f"{key}: {value!r} is not run; only Hydra's launchers, sweepers and log handlers are: remove it"
