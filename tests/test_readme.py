@@ -1,4 +1,4 @@
-"""README says what is true: its results are those of the records, its commands compose."""
+"""README and docs/ say what is true: results are those of the records, commands compose, files are there."""
 
 import re
 import shlex
@@ -11,7 +11,10 @@ from tests.conftest import ROOT
 from tests.test_config import compose
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^    python -m spprepro ((?!-).*?)(?:  .*)?$", README, re.MULTILINE)
+PAGES = {ROOT / "README.md": README} | {path: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+COMMANDS = re.findall(
+    r"^    .*(?:python|torchrun.*) -m spprepro (?:-m )?((?!-).*?)(?:  .*)?$", "\n".join(PAGES.values()), re.MULTILINE
+)
 
 
 def test_results_are_those_of_the_records():
@@ -24,8 +27,15 @@ def test_commands_are_valid(command):
 
 
 def test_pictures_and_files_exist():
-    for path in re.findall(r"\]\((?!http)([^)]+)\)", README):
-        assert (ROOT / path).exists(), path
+    for page, text in PAGES.items():
+        for path in re.findall(r"\]\((?!http)([^)#]+)", text):
+            assert (page.parent / path).exists(), path
+
+
+@pytest.mark.slow  # composes every job at tier=paper: about 10 s
+def test_costs_are_those_of_the_plan(cli):
+    (command,) = re.findall(r"python -m spprepro (task=plan.*) > docs/costs.txt", (ROOT / "Makefile").read_text())
+    assert cli(*command.split()).stdout == (ROOT / "docs" / "costs.txt").read_text(), "stale: run `make report`"
 
 
 def test_it_names_every_option_of_the_groups():
