@@ -36,6 +36,7 @@ bench: setup
 report: setup
 	$(BIN)/python -m spprepro task=report
 	$(BIN)/python -m spprepro.report.readme
+	$(BIN)/python -m spprepro task=plan experiment=all tier=paper trainer=ddp results_dir=none data.root=none voc.root=none caltech.root=none > docs/costs.txt
 
 dashboard: setup
 	$(BIN)/tensorboard --logdir results
