@@ -4,13 +4,13 @@ BIN := .venv/bin
 SHARED := $(wildcard ../shared)
 TEST_ENV := $(if $(SHARED),SPPREPRO_GOLDEN=$(abspath ../shared/golden) SPPREPRO_DATA=$(abspath ../shared/data))
 
-.PHONY: setup demo test lint bench report dashboard clean
+.PHONY: setup demo test lint bench report dashboard screenshots clean
 
 setup: .venv/.done
 
 .venv/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,sweep]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,sweep,browser]'
 	touch $@
 
 demo: setup
@@ -37,7 +37,12 @@ report: setup
 	$(BIN)/python -m spprepro.report.readme
 
 dashboard: setup
+	$(BIN)/python -m spprepro.report.board
 	$(BIN)/tensorboard --logdir results
+
+screenshots: setup
+	$(BIN)/python -m spprepro.report.board
+	$(BIN)/python -m tests.browser.screenshots
 
 clean:
 	rm -rf .venv dist build
