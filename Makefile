@@ -10,7 +10,7 @@ setup: .venv/.done
 
 .venv/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,sweep,browser]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,sweep,export,browser]'
 	touch $@
 
 demo: setup
@@ -31,6 +31,7 @@ bench: setup
 	$(BIN)/python -m spprepro task=bench bench=window_pooling
 	$(BIN)/python -m spprepro task=bench bench=rcnn_vs_spp
 	$(BIN)/python -m spprepro task=bench bench=svm
+	$(BIN)/python -m spprepro task=bench bench=transfer
 
 report: setup
 	$(BIN)/python -m spprepro task=report

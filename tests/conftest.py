@@ -17,18 +17,28 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
-def golden() -> Callable[..., dict[str, np.ndarray]]:
+def golden_file() -> Callable[[str], Path]:
+    """golden_file(name): a reference file; skips where the trimmed copy lacks it."""
+    folder = Path(os.environ.get("SPPREPRO_GOLDEN") or ROOT / "tests" / "golden").absolute()
+
+    def find(name: str) -> Path:
+        if not (folder / name).is_file():
+            pytest.skip(f"{name} is not in {folder}; set SPPREPRO_GOLDEN to the whole set")
+        return folder / name
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def golden(golden_file: Callable[[str], Path]) -> Callable[..., dict[str, np.ndarray]]:
     """golden(file, *keys): arrays of a reference file; skips where the trimmed copy lacks a key."""
-    folder = Path(os.environ.get("SPPREPRO_GOLDEN") or ROOT / "tests" / "golden")
 
     def load(name: str, *keys: str) -> dict[str, np.ndarray]:
-        path = folder / name
-        if not path.is_file():
-            pytest.skip(f"{name} is not in {folder}; set SPPREPRO_GOLDEN to the whole set")
+        path = golden_file(name)
         with np.load(path, allow_pickle=False) as arrays:
             missing = [key for key in keys if key not in arrays.files]
             if missing:
-                pytest.skip(f"{name} lacks {missing[0]}; set SPPREPRO_GOLDEN to the whole set")
+                pytest.skip(f"{path} lacks {missing[0]}; set SPPREPRO_GOLDEN to the whole set")
             return {key: arrays[key] for key in keys or arrays.files}
 
     return load
@@ -79,6 +89,16 @@ def smoke_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     amounts = mini.Amounts(imagenet_train=40, imagenet_val=20, imagenet_test=20)
     mini.generate(home / f"mini-v{VERSION}-seed0-40-20-20", part="imagenet", seed=0, amounts=amounts)
     return home
+
+
+def two_processes(folder: Path, script: str, *arguments: str) -> None:
+    """Run `script` in `folder` in two processes that reach one another: `with ranks.connected("cpu")` there."""
+    (folder / "script.py").write_text(script)
+    launch = "import sys; from spprepro import ranks; sys.exit(ranks.launch(sys.argv[1:], 2, 1))"
+    command = [sys.executable, "-c", launch, "script.py", *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
 
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]

@@ -73,6 +73,11 @@ def _do(config: Config) -> None:
         evaluate_again(config)
     elif config.task == "sheet":
         _sheet(config)
+    elif config.task == "export":
+        from spprepro.exporting import export_job
+
+        for path in export_job(config):
+            print(path)
     elif config.tables:
         run_tables(config)
     else:
@@ -89,6 +94,10 @@ def run(config: Config) -> Path:
     for job in order:
         if job.overwrite or not (runfolder.path_of(job) / records.NAME).exists():  # the folder of another may be in use
             _finish(job, wait=job is not order[-1])  # what it needs may be another job of the sweep
+    if config.kind == "import":
+        from spprepro.importing import show
+
+        show(config, path.parent)
     _show(records.read(path))
     _refresh(config)
     print(f"record: {path}")
@@ -142,10 +151,18 @@ def _refuse_lost(jobs: Sequence[Config], asked: Sequence[Config]) -> None:
                 faults += error.faults
         if (folders[job.name] / records.NAME).exists() and not job.overwrite:
             continue
+        if job.kind == "import":
+            from spprepro import importing
+
+            faults += [f"{job.name}: {fault}" for fault in importing.unreadable(job)]
         if job.detects:
             from spprepro import detecting
 
             faults += [f"{job.name}: {fault}" for fault in detecting.unreadable(job)]
+        if job.kind == "transfer":
+            from spprepro import transferring
+
+            faults += [f"{job.name}: {fault}" for fault in transferring.unreadable(job)]
         for need in needs(job):
             folder = folders[need]
             if (folder / records.NAME).exists() and not any((folder / "checkpoints").glob("*.ckpt")):
@@ -162,7 +179,7 @@ def _finish(config: Config, *, wait: bool = False) -> None:
     """The job's record, made unless it is there; see runfolder.claimed for `wait`."""
     with runfolder.claimed(config, wait=wait) as folder:
         if not (folder / records.NAME).exists():
-            if config.kind not in ("layers", "times"):
+            if config.kind not in ("import", "layers", "times"):
                 ranks.tell(asdict(config))
             _KINDS[config.kind](config, folder)
 
@@ -230,6 +247,14 @@ def _test(config: Config, folder: Path) -> None:
     _write_record(config, folder, metrics, data, git, started, seconds)
 
 
+def _import(config: Config, folder: Path) -> None:
+    """A network from elsewhere; nothing is measured, so its record is partial. A job of kind=test measures it."""
+    started, git = _start()
+    from spprepro.importing import import_job
+
+    _write_record(config, folder, {}, import_job(config, folder), git, started, 0.0, "partial")
+
+
 def _detection(config: Config, folder: Path) -> None:
     """A job about detectors."""
     started, git = _start()
@@ -237,6 +262,17 @@ def _detection(config: Config, folder: Path) -> None:
 
     job = {"detect": detecting.detect_job, "combine": detecting.combine_job, "times": detecting.times_job}[config.kind]
     metrics, data, seconds = job(config, folder)
+    if not ranks.leads():
+        return
+    _write_record(config, folder, metrics, data, git, started, seconds)
+
+
+def _transfer(config: Config, folder: Path) -> None:
+    """Other photos, learnt on a trained network's features."""
+    started, git = _start()
+    from spprepro.transferring import transfer_job
+
+    metrics, data, seconds = transfer_job(config, folder)
     if not ranks.leads():
         return
     _write_record(config, folder, metrics, data, git, started, seconds)
@@ -264,11 +300,13 @@ def _layers(config: Config, folder: Path) -> None:
 
 _KINDS = {
     "train": _train,
+    "import": _import,
     "layers": _layers,
     "test": _test,
     "detect": _detection,
     "combine": _detection,
     "times": _detection,
+    "transfer": _transfer,
 }
 
 
@@ -301,10 +339,11 @@ def _write_record(
     git: dict[str, Any],
     started: str,
     wall_s: float,
+    status: str = "ok",
 ) -> None:
     record = records.Record(
         schema=records.SCHEMA,
-        status="smoke" if config.tier == "smoke" else "ok",
+        status="smoke" if config.tier == "smoke" else status,
         experiment=config.name,
         tier=config.tier,
         seed=config.seed,

@@ -60,7 +60,8 @@ def _write(folder: Path, record: Record, config: Config) -> None:
                     for step in (0, last):
                         writer.add_scalar(f"{table.name}/{cell.metric}/ours", measured[cell.metric], step)
                         writer.add_scalar(f"{table.name}/{cell.metric}/paper", cell.printed, step)
-        for summary in (_layout(tables), _columns(tables), *hparams(_settings(config), {})[1:]):
+        _, start, end = hparams(_settings(config), {})  # type: ignore[no-untyped-call]
+        for summary in (_layout(tables), _columns(tables), start, end):
             writer.file_writer.add_summary(summary)
 
 
@@ -75,12 +76,13 @@ def _columns(tables: Sequence[Table]) -> Any:
     """All columns of HParams, as TensorBoard takes one run's for those of all, and without any each scalar there is."""
     keys = {key: 0.0 if key in _NUMBERS else "" for key in _ALWAYS + _TRAINED + _DETECTS}
     metrics = {f"final/{metric}": 0.0 for table in tables for metric in _printed(table)}
-    return hparams(keys, metrics)[0]
+    return hparams(keys, metrics)[0]  # type: ignore[no-untyped-call]
 
 
 def _layout(tables: Sequence[Table]) -> Any:
     """Of Custom Scalars, the same in each run; two are open, as many open charts take a minute to draw."""
-    summary = custom_scalars({f"Table {table.number}. {table.title}": _charts(table) for table in tables})
+    charts = {f"Table {table.number}. {table.title}": _charts(table) for table in tables}
+    summary = custom_scalars(charts)  # type: ignore[no-untyped-call]
     packed = summary.value[0].tensor.string_val
     layout = Layout.FromString(packed[0])
     for category in layout.category[2:]:

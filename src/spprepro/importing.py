@@ -1,0 +1,113 @@
+"""Jobs of kind=import: a network from a `.caffemodel` in a run folder, where other jobs find it like a trained one."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from spprepro import records
+from spprepro.classify.train import build_classifier
+from spprepro.config import Config
+from spprepro.errors import ConfigError, DataError
+from spprepro.files import write_text
+from spprepro.folders import located
+from spprepro.nets import caffe
+from spprepro.nets.caffe import Conventions, Match
+from spprepro.nets.caffemodel import CaffeModel, read
+from spprepro.nets.network import Network
+from spprepro.nets.trunks import Backbone
+from spprepro.training.checkpoint import AtomicCheckpointIO
+
+TABLE = "layers.txt"
+ILSVRC_CLASSES = 1000  # of a classifier that is new
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The file beside the job's network: what matches, as a table too, and every fault."""
+
+    model: CaffeModel
+    classes: int
+    backbone: Backbone  # at the job's width
+    conventions: Conventions
+    matches: list[Match]
+    table: str
+    faults: list[str]
+
+
+def unreadable(config: Config) -> list[str]:
+    """What would stop the import, before anything runs; the table of layers is printed beside faults of layers."""
+    try:
+        found = _compared(config)
+    except DataError as error:
+        return error.faults
+    if found.faults:
+        print(found.table, end="")
+    return found.faults
+
+
+def import_job(config: Config, folder: Path) -> dict[str, Any]:
+    """Leaves checkpoints/imported.ckpt and the table of layers in `folder`; returns what the record says of data."""
+    found, crop = _compared(config), config.data.crop
+    mean = np.array(config.weights.mean, np.float32)[:, None, None].repeat(crop, 1).repeat(crop, 2)
+    module: Any = build_classifier(config, found.classes, mean, np.zeros((3, 3), np.float32))
+    caffe.take(found.model, module.network, found.backbone, found.matches, found.conventions)
+    write_text(folder / TABLE, found.table)
+    AtomicCheckpointIO().save_checkpoint({"state_dict": module.state_dict()}, folder / "checkpoints" / "imported.ckpt")
+    path = found.model.path
+    said = {"weights": path.name, "weights_sha256": _sha256(path), "weights_format": found.model.format}
+    return {"name": "none", "fingerprint": "", "train": 0, "test": 0, "classes": found.classes, **said}
+
+
+def _compared(config: Config) -> _Found:
+    w, backbone, levels = config.weights, config.backbone.scaled(config.width), config.pyramid.levels
+    if not w.file:
+        raise DataError("weights.file: not set; name a .caffemodel, e.g. weights.file=Zeiler_conv5.caffemodel")
+    model = read(located(w.file))
+    classes = caffe.classes_of(model, backbone) or ILSVRC_CLASSES
+    with torch.device("meta"):
+        network = Network(backbone, levels=levels, classes=classes, crop=config.data.crop)
+    conventions = Conventions(levels, config.training.input_scale, w.scale_train, w.new)
+    matches = caffe.match(model, network, backbone, conventions)
+    table = f"{model.path.name}, {model.format} format\n{caffe.table(matches, model)}\n"
+    return _Found(model, classes, backbone, conventions, matches, table, _faults(config, matches, str(model.path)))
+
+
+def _faults(config: Config, matches: list[Match], path: str) -> list[str]:
+    names, w = caffe.head_names(config.backbone), config.weights
+    faults = [f"{path}: {each.fault}" for each in matches if each.fault]
+    if any(each.fault and each.source for each in matches):
+        faults.append(
+            f"width: {config.width:g}, backbone.fc: {config.backbone.fc}, pyramid.levels: {config.pyramid.levels}; set "
+            "them to those of the file, fc layers have width x backbone.fc outputs"
+        )
+    absent = [each.layer for each in matches if each.fault and not each.source and each.layer in names]
+    if absent:
+        new = ",".join([*w.new, *absent])
+        faults.append(f"weights.new: {w.new}; weights.new=[{new}] starts layers that are not there from new weights")
+    dropped = [each.layer for each in matches if each.source and each.layer in names[1:]]
+    if dropped and w.scale_train is None:
+        faults.append(
+            "weights.scale_train: not set; false for networks of SPP_net's own Caffe, which did not scale in training "
+            f"what dropout left ({' and '.join(dropped)} are then halved), true for BVLC's, such as R-CNN's"
+        )
+    return faults
+
+
+def show(config: Config, folder: Path) -> None:
+    """Prints the table of layers; raises ConfigError where weights.file is another file than the one imported."""
+    kept = records.read(folder / records.NAME).data
+    if config.weights.file and _sha256(located(config.weights.file)) != kept["weights_sha256"]:
+        raise ConfigError(
+            f"weights.file: {config.weights.file} is not the file that {folder} was made of ({kept['weights']}, sha256 "
+            f"{kept['weights_sha256'][:12]}); start again with overwrite=true, or give it another name=..."
+        )
+    print((folder / TABLE).read_text(), end="")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

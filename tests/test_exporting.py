@@ -1,0 +1,76 @@
+"""task=export by the command line: each file of a finished job is there, says what it is and gives the job's scores."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from spprepro.classify.ensemble import trained
+from spprepro.errors import DataError
+from spprepro.exporting import compare
+from spprepro.nets.caffemodel import read
+from spprepro.nets.export import Exported, to_onnx
+from spprepro.nets.network import Network
+from tests.nets.backbones import backbone
+
+pytest.importorskip("onnxruntime", reason="needs the extra `export`")
+
+
+JOB = "table1_zf5_multisize"
+
+
+@pytest.mark.slow  # trains a smoke network and exports it: about 30 s
+def test_a_finished_job_as_files(tmp_path, cli, monkeypatch):
+    early = cli("task=export", f"experiment={JOB}", "tier=smoke")
+    assert early.returncode == 2 and f"no finished job; run experiment={JOB} first" in early.stderr
+    assert cli(f"experiment={JOB}", "tier=smoke").returncode == 0
+    done = cli("task=export", f"experiment={JOB}", "tier=smoke")
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "results" / "smoke" / JOB / "seed0"
+    files = {path.name: path for path in (run / "export").iterdir()}
+    endings = (".safetensors", ".onnx", ".prototxt", ".caffemodel", "_mean.binaryproto")
+    assert set(files) == {"MODEL_CARD.md", *(f"{JOB}{ending}" for ending in endings)}
+    assert {Path(line).name for line in done.stdout.splitlines()} == set(files)
+    text = files["MODEL_CARD.md"].read_text()
+    record = json.loads((run / "record.json").read_text())
+    error = f"{record['metrics']['top1_error']['value']:.2f} %"
+    for part in ("tier=smoke", record["data"]["fingerprint"], error, "MIT licence"):
+        assert part in text
+    for name, path in files.items():
+        assert name == "MODEL_CARD.md" or hashlib.sha256(path.read_bytes()).hexdigest() in text
+    assert read(files[f"{JOB}.caffemodel"]).layers["fc8"][0].shape[0] == 20
+
+    module = trained(run).module
+    pixels = torch.randint(0, 256, (1, 3, 201, 260), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    with torch.no_grad():
+        wanted = module(module.prepare_test(pixels)).numpy()
+    monkeypatch.chdir(run / "export")
+    first, second = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict = {}
+    exec(first, names)
+    assert names["scores"].shape == (1, 20) and len(json.loads(names["classes"])) == 20
+    (theirs,) = names["session"].run(["logits"], {"pixels": pixels.numpy()})
+    assert np.abs(theirs - wanted).max() <= 1e-4 * np.abs(wanted).max()
+    names["pixels"] = pixels
+    exec(second, names)
+    np.testing.assert_allclose(names["logits"].detach().numpy(), wanted, rtol=1e-5, atol=1e-5)
+    assert names["model"].classes == np.load(run / "predictions.npz")["classes"].tolist()
+
+
+def test_a_graph_that_computes_something_else_is_refused():
+    its = backbone("zf5").scaled(1 / 16)
+    levels, mean = [6, 3, 2, 1], torch.zeros(3, 224, 224)
+
+    def model(scale):
+        torch.manual_seed(0)
+        network = Network(its, levels=levels, classes=5).eval()
+        return Exported(network, its, levels, 224, mean, scale, list("abcde"))
+
+    graph = to_onnx(model(1 / 64), {}).SerializeToString()
+    assert compare(graph, model(1 / 64)) < 1e-5
+    with pytest.raises(DataError, match=r"the ONNX graph of ZF-5 differs from the network by"):
+        compare(graph, model(1 / 60))
