@@ -17,10 +17,12 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import custom_scalars, hparams
 
 from spprepro import folders, records
-from spprepro.config import Config, check, flatten
+from spprepro.config import Config, check
 from spprepro.errors import Faults
+from spprepro.identity import flatten
 from spprepro.paper.tables import Table, load_all
 from spprepro.records import Record
+
 
 SUFFIX = ".record"  # of the event files made here; those of training have none
 _NUMBERS = ("seed", "width", "training.epochs", "training.batch", "training.lr", "training.dropout")
