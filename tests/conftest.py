@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -105,21 +104,18 @@ def two_processes(folder: Path, script: str, *arguments: str) -> None:
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def command(
-    folder: Path, data: Path, *arguments: str, env: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """python -m spprepro in `folder`, with what it generates and keeps in `data`."""
-    return subprocess.run(
-        [sys.executable, "-m", "spprepro", *arguments],
-        cwd=folder,
-        env={**os.environ, "SPPREPRO_DATA": str(data), "XDG_CACHE_HOME": str(data), **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
 @pytest.fixture
 def cli(smoke_data: Path, tmp_path: Path) -> Cli:
     """cli("key=value", ...): python -m spprepro in an empty folder; results go to tmp_path/results."""
-    return partial(command, tmp_path, smoke_data)
+
+    def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "spprepro", *arguments]
+        surroundings = {
+            **os.environ,
+            "SPPREPRO_DATA": str(smoke_data),
+            "XDG_CACHE_HOME": str(smoke_data),
+            **(env or {}),
+        }
+        return subprocess.run(command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, timeout=300)
+
+    return run

@@ -23,7 +23,6 @@ from spprepro.identity import flatten
 from spprepro.paper.tables import Table, load_all
 from spprepro.records import Record
 
-
 SUFFIX = ".record"  # of the event files made here; those of training have none
 _NUMBERS = ("seed", "width", "training.epochs", "training.batch", "training.lr", "training.dropout")
 _ALWAYS = ("tier", "seed", "experiment", "kind", "backbone.name", "width", "pyramid.levels")
