@@ -29,8 +29,8 @@ def chromium() -> Iterator[Browser]:
 def tensorboard(results: Path) -> Iterator[str]:
     """TensorBoard over a folder, on a free port; yields its address when all runs are read."""
     runs = {str(path.parent.relative_to(results)) for path in results.rglob("events.out.tfevents.*")}
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(results), "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", results.name, "--port", "0"]
+    with subprocess.Popen(command, cwd=results.parent, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
             lines = iter(process.stderr.readline, "")
