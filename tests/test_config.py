@@ -86,6 +86,7 @@ def test_faults_of_all_kinds_come_together():
         (["seed=-1"], "seed: -1"),
         (["task=bench"], "bench="),
         (["backbone=squeezenet1_0"], "backbone.torchvision: set, with kind=train"),
+        (["task=compare", "a=results"], "task=compare needs both"),
         (["backbone=vgg16", "kind=layers"], "backbone.torchvision: set, with kind=layers"),
         (["kind=transfer"], "kind=transfer takes one, the trained network"),
         (["kind=transfer", "models=[x:full]"], "a job of kind=transfer names jobs only"),

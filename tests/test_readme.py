@@ -1,4 +1,4 @@
-"""README says what is true: its results are those of the records, its commands compose."""
+"""README and docs/ say what is true: results are those of the records, commands compose, links lead somewhere."""
 
 import re
 import shlex
@@ -11,7 +11,8 @@ from tests.conftest import ROOT
 from tests.test_config import compose
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^    python -m spprepro ((?!-).*?)(?:  .*)?$", README, re.MULTILINE)
+PAGES = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+COMMANDS = re.findall(r"^    python -m spprepro ((?!-).*?)(?:  .*)?$", "".join(PAGES.values()), re.MULTILINE)
 
 
 def test_results_are_those_of_the_records():
@@ -24,11 +25,18 @@ def test_commands_are_valid(command):
 
 
 def test_pictures_and_files_exist():
-    for path in re.findall(r"\]\((?!http)([^)]+)\)", README):
-        assert (ROOT / path).exists(), path
+    for page, text in PAGES.items():
+        for path in re.findall(r"\]\((?!http)([^)]+)\)", text):
+            assert (page.parent / path).exists(), f"{page}: {path}"
 
 
-def test_it_names_every_option_of_the_groups():
+def test_it_stays_short():
+    assert len(README.splitlines()) < 300
+
+
+def test_usage_names_every_option_of_the_groups():
     for group in ("backbone", "pyramid", "training", "data", "tier", "trainer"):
         for option in (ROOT / "conf" / group).glob("*.yaml"):
-            assert f"`{option.stem}`" in README or option.stem == "base", f"{group}={option.stem}"
+            assert f"`{option.stem}`" in PAGES[ROOT / "docs" / "usage.md"] or option.stem == "base", (
+                f"{group}={option.stem}"
+            )

@@ -20,8 +20,8 @@ from spprepro.schema import build
 from spprepro.transfers import Caltech, Transfer
 
 Task = Literal[
-    "run", "plan", "validate", "report", "prepare", "verify", "sheet", "bench", "detect", "reeval", "import_weights",
-    "export",
+    "run", "plan", "validate", "report", "compare", "prepare", "verify", "sheet", "bench", "detect", "reeval",
+    "import_weights", "export",
 ]  # fmt: skip
 Tier = Literal["smoke", "mini", "small", "paper"]
 Bench = Literal["input_pipeline", "train_loop", "views", "window_pooling", "rcnn_vs_spp", "svm", "transfer"]
@@ -157,6 +157,8 @@ class Config:
     views: Views = field(default_factory=Views)
     models: list[str] = field(default_factory=list)
     image: str | None = None  # of task=detect
+    a: str | None = None  # of task=compare: two results folders
+    b: str | None = None
     widths: dict[str, float] = field(default_factory=dict)  # of the tier, for networks that differ; `width` reads it
 
     def identity(self) -> dict[str, Any]:
@@ -222,6 +224,8 @@ def _cross_faults(c: Config) -> Iterator[str]:
     yield from _test_faults(c)
     if c.task == "detect" and not (c.image and len(c.models) == 1):
         yield f"image: {c.image}, models: {c.models}; task=detect needs both, a picture and the job of a detector"
+    if c.task == "compare" and not (c.a and c.b):
+        yield f"a: {c.a}, b: {c.b}; task=compare needs both, the results folders of two sets of records"
     if c.detects:
         yield from _detection_faults(c)
     yield from _weights_faults(c)

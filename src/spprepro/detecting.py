@@ -32,6 +32,7 @@ from spprepro.detect.proposals import propose
 from spprepro.detect.rcnn import CropNet, RcnnFeatures
 from spprepro.detect.sources import Source, usable
 from spprepro.detect.testing import test
+from spprepro.detect.traced import trace
 from spprepro.detect.trunk import Head
 from spprepro.detection import EdgeBoxes, MatFiles, SelectiveSearch
 from spprepro.errors import DataError
@@ -124,7 +125,9 @@ def _tested(config: Config, found: list[Detector], split: Split, rows: Any, fold
         return {}, {}, 0.0
     metrics, replicates = evaluate(folder, split, detections)
     outcomes.write(folder, {}, replicates)
-    show(folder, split, detections[list(detections)[-1]], source.picture)
+    last = detections[list(detections)[-1]]
+    show(folder, split, last, source.picture)
+    trace(folder, split, last)
     data = {
         "name": "mini" if config.voc.root is None else "voc07",
         "fingerprint": fingerprint(split),

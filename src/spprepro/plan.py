@@ -20,6 +20,7 @@ IMAGENETTE = {"train": 9469, "val": 3925, "test": 0, "classes": 10}
 VOC2007 = {"trainval": 5011, "test": 4952}
 CALTECH101 = 9144
 WINDOWS = 2000  # of an image, about
+CHECKPOINT = 3 * 8  # bytes a parameter: three files of weights and momentum
 RATE = {"cpu": 100e9, "gpu": 10e12}  # floating-point operations a second where nothing has been measured yet
 
 
@@ -177,6 +178,37 @@ def voc_counts(config: Config) -> tuple[int, int]:
     return counts[0], counts[1]
 
 
+def images(config: Config, amount: Mapping[str, int]) -> tuple[int, int]:
+    """(learned, tested) images of a job, each as often as the job learns from it or tests it."""
+    if config.kind == "train":
+        t = config.training
+        return t.epochs * (amount["train"] // t.batch) * t.batch, amount["val"]
+    if config.kind == "test":
+        return 0, len(config.models) * amount["test" if config.data.split == "test" else "val"]
+    if config.kind == "times":
+        return 0, config.detection.timed
+    train, test = voc_counts(config)
+    return (train, test) if config.kind == "detect" else (0, len(config.models) * test)
+
+
+def parameters_of(config: Config, classes: int) -> int:
+    """Weights and biases of the job's network."""
+    backbone, crop = config.backbone.scaled(config.width), config.data.crop
+    trunk = sum(layer.parameters for layer in layer_sizes(backbone, crop, crop))
+    return trunk + head_parameters(backbone, head_inputs(backbone, config.pyramid.levels, crop), classes)
+
+
+def disk_bytes(config: Config, amount: Mapping[str, int]) -> float:
+    """Checkpoints and scores that a job leaves, at most; a detector's kept maps and results files are not counted."""
+    images = amount["test" if config.data.split == "test" else "val"]
+    scores = 2.0 * images * amount["classes"] * len(config.views.tests)
+    if config.kind == "train":
+        return CHECKPOINT * parameters_of(config, amount["classes"]) + scores
+    if config.kind == "detect":
+        return CHECKPOINT * parameters_of(config, 21)
+    return scores if config.kind == "test" else 0.0
+
+
 def memory_bytes(config: Config, backbone: Backbone, parameters: int) -> float:
     """Weights, gradients and momentum in fp32, and the activations of one batch at its largest size.
 
@@ -210,8 +242,7 @@ def plan(config: Config, jobs: Sequence[Config]) -> str:
     backbone, t, levels = config.backbone.scaled(config.width), config.training, config.pyramid.levels
     amount = counts(config)
     classes = amount["classes"]
-    parameters = sum(layer.parameters for layer in layer_sizes(backbone, config.data.crop, config.data.crop))
-    parameters += head_parameters(backbone, head_inputs(backbone, levels, config.data.crop), classes)
+    parameters = parameters_of(config, classes)
     steps = amount["train"] // t.batch
     learning, testing = operations(config, {}, amount)
     rate, source = measured_rate(config)
@@ -231,7 +262,7 @@ def plan(config: Config, jobs: Sequence[Config]) -> str:
         "tests": f"{amount['val']:,} images: {tests}",
         "operations": f"{learning:.3g} training + {testing:.3g} testing (floating point)",
         "memory": f"about {memory / 2**30:.1f} GiB a device ({config.trainer.precision})",
-        "checkpoints": f"{3 * 8 * parameters / 2**20:.0f} MiB on disk at most",
+        "checkpoints": f"{CHECKPOINT * parameters / 2**20:.0f} MiB on disk at most",
         "expected time": f"{_duration(seconds)} on {devices} x {config.trainer.accelerator} at "
         f"{rate / 1e9:.3g} GFLOP/s a device ({source}); {os.cpu_count()} CPU cores here",
     }

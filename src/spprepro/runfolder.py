@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from spprepro import outcomes, records
+from spprepro import outcomes, records, traces
 from spprepro.config import Config, check
 from spprepro.errors import ConfigError, DataError
 from spprepro.files import write_text
@@ -78,6 +78,7 @@ def _clear(folder: Path) -> None:
         "events.out.tfevents.*",
         "predictions.npz",
         outcomes.NAME,
+        *traces.NAMES,
         "submission*.txt",
         "growth.csv",
         "layers.txt",
