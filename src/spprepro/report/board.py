@@ -11,17 +11,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import custom_scalars, hparams
 
 from spprepro import folders, records
-from spprepro.config import Config, check
+from spprepro.config import Config
 from spprepro.errors import Faults
 from spprepro.identity import flatten
 from spprepro.paper.tables import Table, load_all
-from spprepro.records import Record
+from spprepro.records import Found
+from spprepro.report.runs import settings
 
 SUFFIX = ".record"  # of the event files made here; those of training have none
 _NUMBERS = ("seed", "width", "training.epochs", "training.batch", "training.lr", "training.dropout")
@@ -39,20 +39,21 @@ def show(folder: Path) -> None:
     settings. A fault is told on stderr: the record is there, and holds all that this file shows.
     """
     try:
-        record = records.read(folder / records.NAME)
-        config = check(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+        item = Found(folder / records.NAME, records.read(folder / records.NAME))
         for path in folder.glob(f"events.out.tfevents.*{SUFFIX}"):
             path.unlink()
-        _write(folder, record, config)
-    except (OSError, yaml.YAMLError, AttributeError, Faults) as error:
+        _write(item)
+    except (OSError, Faults) as error:
         print(f"{folder}: TensorBoard does not show its record: {error}", file=sys.stderr)
 
 
-def _write(folder: Path, record: Record, config: Config) -> None:
-    t, tables = config.training, _tables()
-    last = t.epochs * (int(record.data["train"]) // t.batch) - 1 if config.kind == "train" else 1
+def _write(item: Found) -> None:
+    record, config, tables = item.record, settings(item), _tables()
+    last = 1
+    if config and config.kind == "train":
+        last = config.training.epochs * (record.data["train"] // config.training.batch) - 1
     measured = {key: metric.value for key, metric in record.metrics.items() if _shown(key)}
-    with SummaryWriter(str(folder), filename_suffix=SUFFIX) as writer:
+    with SummaryWriter(str(item.path.parent), filename_suffix=SUFFIX) as writer:
         for key, value in measured.items():
             writer.add_scalar(f"final/{key}", value, last)
         for table in tables:
@@ -61,12 +62,12 @@ def _write(folder: Path, record: Record, config: Config) -> None:
                     for step in (0, last):
                         writer.add_scalar(f"{table.name}/{cell.metric}/ours", measured[cell.metric], step)
                         writer.add_scalar(f"{table.name}/{cell.metric}/paper", cell.printed, step)
-        _, start, end = hparams(_settings(config), {})  # type: ignore[no-untyped-call]
+        _, start, end = hparams(_chosen(config) if config else {}, {})  # type: ignore[no-untyped-call]
         for summary in (_layout(tables), _columns(tables), start, end):
             writer.file_writer.add_summary(summary)
 
 
-def _settings(config: Config) -> dict[str, float | str]:
+def _chosen(config: Config) -> dict[str, float | str]:
     """What distinguishes jobs, by the keys of the command line; only what the job uses."""
     keys = _ALWAYS + (_TRAINED if config.kind == "train" else ()) + (_DETECTS if config.detects else ())
     values = flatten(asdict(config)) | {"experiment": config.name}
