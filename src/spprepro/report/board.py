@@ -51,7 +51,7 @@ def _write(item: Found) -> None:
     record, config, tables = item.record, settings(item), _tables()
     last = 1
     if config and config.kind == "train":
-        last = config.training.epochs * (record.data["train"] // config.training.batch) - 1
+        last = max(1, config.training.epochs * (record.data["train"] // config.training.batch) - 1)
     measured = {key: metric.value for key, metric in record.metrics.items() if _shown(key)}
     with SummaryWriter(str(item.path.parent), filename_suffix=SUFFIX) as writer:
         for key, value in measured.items():
