@@ -10,7 +10,7 @@ setup: .venv/.done
 
 .venv/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,sweep,export,browser]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,sweep,slurm,export,browser]'
 	touch $@
 
 demo: setup

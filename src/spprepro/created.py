@@ -61,10 +61,10 @@ def _walked(parent: Any, name: Any, key: str) -> Iterator[str]:
     try:
         value = None if OmegaConf.is_missing(parent, name) else parent[name]
     except OmegaConfBaseException:  # refers to what Hydra fills in later
-        value = OmegaConf.to_container(parent, resolve=False)[name]  # type: ignore[index]
-        rest = _PLAIN.sub("", value)
+        text = str(OmegaConf.to_container(parent, resolve=False)[name])  # type: ignore[index]
+        value, rest = text, _PLAIN.sub("", text)
         if "${" in rest or not rest:  # with other text it stays text
-            yield f"{key}: {value} cannot be resolved; write a plain value"
+            yield f"{key}: {text} cannot be resolved; write a plain value"
     if isinstance(value, DictConfig | ListConfig):
         for part in value if isinstance(value, DictConfig) else range(len(value)):
             yield from _walked(value, part, f"{key}.{part}")
