@@ -354,6 +354,9 @@ def _write_record(
         command=records.command(),
     )
     records.write(record, folder)
+    from spprepro.report.board import show
+
+    show(folder)
 
 
 def _prepare(config: Config) -> Any:
