@@ -4,13 +4,13 @@ BIN := .venv/bin
 SHARED := $(wildcard ../shared)
 TEST_ENV := $(if $(SHARED),SPPREPRO_GOLDEN=$(abspath ../shared/golden) SPPREPRO_DATA=$(abspath ../shared/data))
 
-.PHONY: setup demo test lint bench report dashboard clean
+.PHONY: setup demo test lint bench report dashboard screenshots clean
 
 setup: .venv/.done
 
 .venv/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,sweep,export]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,sweep,slurm,export,browser]'
 	touch $@
 
 demo: setup
@@ -31,13 +31,20 @@ bench: setup
 	$(BIN)/python -m spprepro task=bench bench=window_pooling
 	$(BIN)/python -m spprepro task=bench bench=rcnn_vs_spp
 	$(BIN)/python -m spprepro task=bench bench=svm
+	$(BIN)/python -m spprepro task=bench bench=transfer
 
 report: setup
 	$(BIN)/python -m spprepro task=report
 	$(BIN)/python -m spprepro.report.readme
+	$(BIN)/python -m spprepro task=plan experiment=all tier=paper trainer=ddp results_dir=none data.root=none voc.root=none caltech.root=none > docs/costs.txt
 
 dashboard: setup
+	$(BIN)/python -m spprepro.report.board
 	$(BIN)/tensorboard --logdir results
+
+screenshots: setup
+	$(BIN)/python -m spprepro.report.board
+	$(BIN)/python -m tests.browser.screenshots
 
 clean:
 	rm -rf .venv dist build

@@ -162,6 +162,10 @@ def _refuse_lost(jobs: Sequence[Config], asked: Sequence[Config]) -> None:
             from spprepro import detecting
 
             faults += [f"{job.name}: {fault}" for fault in detecting.unreadable(job)]
+        if job.kind == "transfer":
+            from spprepro import transferring
+
+            faults += [f"{job.name}: {fault}" for fault in transferring.unreadable(job)]
         for need in needs(job):
             folder = folders[need]
             if (folder / records.NAME).exists() and not any((folder / "checkpoints").glob("*.ckpt")):
@@ -255,6 +259,17 @@ def _detection(config: Config, folder: Path) -> None:
     _write_record(config, folder, metrics, data, git, started, seconds)
 
 
+def _transfer(config: Config, folder: Path) -> None:
+    """Other photos, learnt on a trained network's features."""
+    started, git = _start()
+    from spprepro.transferring import transfer_job
+
+    metrics, data, seconds = transfer_job(config, folder)
+    if not ranks.leads():
+        return
+    _write_record(config, folder, metrics, data, git, started, seconds)
+
+
 def _layers(config: Config, folder: Path) -> None:
     """A network of Table 1 at full width, asked for its sizes, and compared with those that the paper prints."""
     started, git = _start()
@@ -283,6 +298,7 @@ _KINDS = {
     "detect": _detection,
     "combine": _detection,
     "times": _detection,
+    "transfer": _transfer,
 }
 
 
@@ -338,6 +354,9 @@ def _write_record(
         command=records.command(),
     )
     records.write(record, folder)
+    from spprepro.report.board import show
+
+    show(folder)
 
 
 def _prepare(config: Config) -> Any:

@@ -18,6 +18,7 @@ from spprepro.runfolder import path_of
 ILSVRC = {"train": 1_281_167, "val": 50_000, "test": 100_000, "classes": 1000}
 IMAGENETTE = {"train": 9469, "val": 3925, "test": 0, "classes": 10}
 VOC2007 = {"trainval": 5011, "test": 4952}
+CALTECH101 = 9144
 WINDOWS = 2000  # of an image, about
 CHECKPOINT = 3 * 8  # bytes a parameter: three files of weights and momentum
 RATE = {"cpu": 100e9, "gpu": 10e12}  # floating-point operations a second where nothing has been measured yet
@@ -79,6 +80,8 @@ def operations(config: Config, jobs: Mapping[str, Config], amount: Mapping[str, 
         return 0.0, 0.0
     if config.detects:
         return detection_operations(config, [jobs[name] for name in config.models])
+    if config.kind == "transfer":
+        return transfer_operations(config)
     images, classes = amount["test" if config.data.split == "test" else "val"], amount["classes"]
     if config.kind == "train":
         backbone = config.backbone.scaled(config.width)
@@ -117,6 +120,46 @@ def detection_operations(config: Config, needed: Sequence[Config]) -> tuple[floa
     passes = 1 if d.keep_maps or d.method == "rcnn" else 2 + sum(schedule.steps) // 250
     again = 2.0 * (passes - 1) * train * maps
     return tuned + again + 2.0 * train * image, 2.0 * test * image
+
+
+def transfer_operations(config: Config) -> tuple[float, float]:
+    """(inner products, extraction) operations of a transfer job; pictures are taken as 4:3, of a torchvision trunk
+    nothing is counted. The SVMs themselves take next to nothing beside the inner products that they work on.
+    """
+    t, backbone, levels = config.transfer, config.backbone.scaled(config.width), config.pyramid.levels
+    if not backbone.layers:
+        return 0.0, 0.0
+    crop = backbone.crop
+    maps = {f"conv{n}": each for n, each in enumerate(layer_sizes(backbone, crop, crop), 1)}
+    inputs = head_inputs(backbone, levels, crop)
+    lengths = {
+        layer: maps[layer].channels * maps[layer].height * maps[layer].width for layer in t.layers if layer in maps
+    }
+    lengths |= {"pool": backbone.channels * max(levels) ** 2 if levels else inputs, "spp": inputs}
+    lengths |= {"fc6": backbone.fc, "fc7": backbone.fc}
+    numbers = sum(lengths[layer] for layer in t.layers)
+
+    def forward(side: int) -> float:
+        longer = side * 4 // 3 if t.view == "full" else crop
+        return forward_multiply_adds(backbone, levels, 0, side if t.view == "full" else crop, longer, crop)
+
+    if t.set == "caltech101":
+        images = caltech_count(config)
+        return 2.0 * images**2 * numbers, 2.0 * images * forward(t.sides[0])
+    train, test = voc_counts(config)
+    extraction = train * sum(map(forward, t.sides)) + test * forward(t.sides[-1])
+    return 2.0 * train * (train + test) * numbers, 2.0 * extraction
+
+
+def caltech_count(config: Config) -> int:
+    """Images of Caltech-101, by listing its folder (the number of the whole set where there is none)."""
+    from spprepro.data.layouts import CLASSES
+    from spprepro.folders import located
+
+    if config.caltech.root is None and config.caltech.per_class:
+        return (len(CLASSES) + 1) * config.caltech.per_class
+    found = sum(1 for _ in located(config.caltech.root).glob("**/*.jpg")) if config.caltech.root else 0
+    return found or CALTECH101
 
 
 def voc_counts(config: Config) -> tuple[int, int]:

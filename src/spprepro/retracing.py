@@ -37,10 +37,10 @@ def retrace(results_dir: Path, voc_root: str | None) -> Iterator[str]:
 
 
 def _detector(config: Config, found: Found) -> None:
+    from spprepro.data.voc import fingerprint
     from spprepro.detect.evaluate import saved
-    from spprepro.detect.sources import fingerprint
     from spprepro.detect.traced import trace
-    from spprepro.detecting import read_voc
+    from spprepro.pretrained import read_voc
 
     folder, split = found.path.parent, read_voc(config, "test")
     if fingerprint(split) != found.record.data["fingerprint"]:

@@ -72,7 +72,7 @@ def refuse_other_settings(config: Config) -> None:
 def _clear(folder: Path) -> None:
     """Forget an earlier run: its record first, so that a crash leaves no record without its run."""
     (folder / records.NAME).unlink(missing_ok=True)
-    for name in ("checkpoints", "scores", "learning", "found", "detections", "export"):
+    for name in ("checkpoints", "scores", "learning", "found", "detections", "features", "export"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for pattern in (
         "events.out.tfevents.*",

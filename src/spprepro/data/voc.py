@@ -7,9 +7,9 @@
 The files' boxes are 1-based; here, and nowhere else, they become 0-based. All faults of a split are found at once.
 """
 
+import hashlib
 import math
 import re
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +18,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from PIL.ExifTags import Base
 
+from spprepro.data.decode import image_size
 from spprepro.errors import DataError
 
 CLASSES = tuple(
@@ -96,7 +95,7 @@ def read_labels(split: Split) -> NDArray[np.int8]:
         if not path.is_file():
             faults.append(f"{path}: not found; it says which images show the class: copy it from the VOC devkit")
             continue
-        rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
+        rows = [line.split() for line in _lines(path)]
         strange = next((row for row in rows if len(row) != 2 or row[1] not in ("1", "0", "-1")), None)
         if strange:
             faults.append(
@@ -117,6 +116,16 @@ def read_labels(split: Split) -> NDArray[np.int8]:
     return table
 
 
+def fingerprint(split: Split) -> str:
+    """SHA-256 of the ids, sizes and objects of a split and of its image files' sizes."""
+    digest = hashlib.sha256()
+    for number, image in enumerate(split.images):
+        digest.update(f"{image.id} {image.height} {image.width} {split.path(number).stat().st_size}".encode())
+        for values in (image.labels, image.boxes, image.difficult):
+            digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
 def _list_path(root: Path, stem: str) -> Path:
     return root / "ImageSets" / "Main" / f"{stem}.txt"
 
@@ -125,13 +134,18 @@ def _image_path(root: Path, image: str) -> Path:
     return root / "JPEGImages" / f"{image}.jpg"
 
 
+def _lines(path: Path) -> list[str]:
+    """Those with something in them; bytes that are no text become a sign that no id has."""
+    return [line for line in path.read_text("utf-8", errors="replace").splitlines() if line.strip()]
+
+
 def _ids(root: Path, name: str, faults: list[str]) -> list[str]:
     """The usable ids of a split's list."""
     path = _list_path(root, name)
     if not path.is_file():
         faults.append(f"{path}: not found; data.root must hold VOC2007's ImageSets, Annotations and JPEGImages")
         return []
-    ids = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    ids = [line.strip() for line in _lines(path)]
     wrong = [each for each in ids if not _ID.fullmatch(each)]
     faults += [f"{path}: {each[:80]!r} is no id of an image (letters, digits, - and _); correct it" for each in wrong]
     faults += [f"{path}: {each} is there {n} times; keep one" for each, n in Counter(ids).items() if n > 1]
@@ -190,18 +204,15 @@ def _parse(path: Path, faults: list[str]) -> ElementTree.Element | None:
 
 
 def _image_size(path: Path, faults: list[str]) -> tuple[int, int] | None:
-    """(height, width) by the file's header, as data.decode shows the image: turned by its orientation in EXIF."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                turned = image.getexif().get(Base.Orientation, 1) >= 5
-                return (image.width, image.height) if turned else (image.height, image.width)
-    except FileNotFoundError:
+    """(height, width) of an image of the split; None, and what is wrong noted, without one."""
+    if not path.is_file():
         faults.append(f"{path}: not found, but it is in the split; add it, or take the id out of the lists")
-    except (OSError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        faults.append(f"{path}: cannot be read as an image ({error}); replace it")
-    return None
+        return None
+    try:
+        return image_size(path)
+    except DataError as error:
+        faults += error.faults
+        return None
 
 
 def _number(node: ElementTree.Element, key: str) -> float:

@@ -9,10 +9,11 @@ from numpy import ndarray
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from spprepro.average_precision import HIT, MISS, Matches, ap11, curve
 from spprepro.data.voc import Split
 from spprepro.detect.drawing import draw
 from spprepro.detect.evaluate import judge
-from spprepro.detect.voc_eval import HIT, MISS, Detections, Matches, ap11, curve
+from spprepro.detect.voc_eval import Detections
 
 PICTURES = 12
 ABOVE, MOST = -0.5, 6  # scores that are drawn, as in the released spp_demo.m, and how many in a picture

@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spprepro import traces
+from spprepro.average_precision import Matches, ap11, curve
 from spprepro.data.voc import Split
 from spprepro.detect.boxes import iou
 from spprepro.detect.evaluate import judge
 from spprepro.detect.monitor import best
-from spprepro.detect.voc_eval import Detections, Matches, ap11, curve
+from spprepro.detect.voc_eval import Detections
 from spprepro.traces import RECALLS, ClassCurve, Example, Seen
 
 FIRST = 4  # images of the split: the same for every detector tested on it, or on its beginning
