@@ -31,6 +31,7 @@ bench: setup
 	$(BIN)/python -m spprepro task=bench bench=window_pooling
 	$(BIN)/python -m spprepro task=bench bench=rcnn_vs_spp
 	$(BIN)/python -m spprepro task=bench bench=svm
+	$(BIN)/python -m spprepro task=bench bench=transfer
 
 report: setup
 	$(BIN)/python -m spprepro task=report

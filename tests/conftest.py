@@ -91,6 +91,16 @@ def smoke_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+def two_processes(folder: Path, script: str, *arguments: str) -> None:
+    """Run `script` in `folder` in two processes that reach one another: `with ranks.connected("cpu")` there."""
+    (folder / "script.py").write_text(script)
+    launch = "import sys; from spprepro import ranks; sys.exit(ranks.launch(sys.argv[1:], 2, 1))"
+    command = [sys.executable, "-c", launch, "script.py", *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -7,7 +7,7 @@ import hydra
 import pytest
 
 from spprepro import folders
-from spprepro.composing import jobs_of, needs, ordered
+from spprepro.composing import at_paper_scale, jobs_of, needs, ordered
 from spprepro.config import Config
 from spprepro.errors import ConfigError
 from spprepro.paper.tables import load_all
@@ -89,3 +89,10 @@ def test_testing_overrides_do_not_reach_the_trainings():
         "valid: table1_overfeat7_multisize, tier=mini, seed=0",
         "valid: table4_overfeat7_multiview, tier=mini, seed=0",
     ]
+
+
+def test_the_paper_scale_is_every_job_of_every_table_at_the_papers_settings():
+    found = at_paper_scale()
+    assert set(jobs_of([table.number for table in load_all(folders.experiments())])) <= set(names(found))
+    assert {job.tier for job in found} == {"paper"}
+    assert all(set(needs(job)) <= set(names(found)[:place]) for place, job in enumerate(found))

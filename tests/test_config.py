@@ -27,7 +27,7 @@ def faults(*overrides):
 @pytest.mark.parametrize("tier", ["smoke", "mini", "small", "paper"])
 @pytest.mark.parametrize("experiment", sorted(path.stem for path in (folders.conf() / "experiment").glob("*.yaml")))
 def test_every_experiment_is_valid_at_every_tier(tier, experiment):
-    config = check(compose(f"experiment={experiment}", f"tier={tier}", "data.root=somewhere", "voc.root=somewhere"))
+    config = check(compose(f"experiment={experiment}", f"tier={tier}", "data.root=x", "voc.root=x", "caltech.root=x"))
     assert (config.name, config.tier) == (experiment, tier)
 
 
@@ -86,7 +86,11 @@ def test_faults_of_all_kinds_come_together():
         (["seed=-1"], "seed: -1"),
         (["task=bench"], "bench="),
         (["backbone=squeezenet1_0"], "backbone.torchvision: set, with kind=train"),
+        (["task=compare", "a=results"], "task=compare needs both"),
         (["backbone=vgg16", "kind=layers"], "backbone.torchvision: set, with kind=layers"),
+        (["kind=transfer"], "kind=transfer takes one, the trained network"),
+        (["kind=transfer", "models=[x:full]"], "a job of kind=transfer names jobs only"),
+        (["kind=transfer", "backbone=vgg16", "models=[x]"], "kind=transfer takes none"),
         (["kind=detect", "models=[x]", "backbone.torchvision=vgg16"], "torchvision's vgg16 brings its own"),
         (["backbone.weights=pretrained"], "backbone.weights: pretrained without backbone.torchvision"),
         (["backbone=alexnet", "backbone.torchvision=null"], "backbone.layers: empty"),
@@ -206,3 +210,49 @@ def test_a_detector_depends_on_its_own_schedule_alone():
 def test_configs_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         check(compose()).seed = 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part"),
+    [
+        (["transfer.layers=[]"], "transfer.layers: [] must be one or more"),
+        (["transfer.layers=[fc6,fc6]"], "must be one or more different layers"),
+        (["transfer.layers=[fc8]"], "transfer.layers[0]: 'fc8' is not allowed"),
+        (["transfer.layers=[conv4,fc6]"], "conv4 of full images differ in size"),
+        (["backbone=vgg16", "models=[]", "transfer.layers=[spp,fc6,conv4]"], "conv4, fc6: a trunk of torchvision"),
+        (["training=nospp", "pyramid=none"], "full images need a pyramid"),
+        (["training=nospp", "pyramid=none", "transfer.view=crop"], "the layer spp and full images need a pyramid"),
+        (["transfer.sides=[]"], "transfer.sides: [] must be rising"),
+        (["transfer.sides=[392,224]"], "transfer.sides: [392, 224] must be rising"),
+        (["transfer.sides=[180]"], "none under 224"),
+        (["transfer.view=warp", "transfer.sides=[256]"], "set transfer.sides=[224]"),
+        (["transfer.set=caltech101", "transfer.sides=[224,256]"], "no validation images to choose by"),
+        (["transfer.c=[]"], "transfer.c: [] must be"),
+        (["transfer.c=[1,0]"], "transfer.c: [1.0, 0.0] must be"),
+        (["transfer.splits=1"], "transfer.splits: 1 must be 2 or more"),
+        (["transfer.train=2"], "transfer.train: 2 must be 3 or more"),
+        (["transfer.test=0"], "transfer.test: 0 must be 1 or more"),
+        (["voc.images=-1"], "voc.images: -1 must be"),
+        (["tier=small", "data.root=x"], "voc.root: this tier learns real photos"),
+        (["tier=small", "data.root=x", "transfer.set=caltech101"], "caltech.root: this tier learns real photos"),
+    ],
+)
+def test_values_of_transfer(overrides, part):
+    assert any(part in fault for fault in faults("kind=transfer", "models=[x]", *overrides))
+
+
+def test_identity_of_transfer_jobs_is_what_their_numbers_depend_on():
+    def identity(*overrides):
+        return check(compose("kind=transfer", "models=[x]", *overrides)).identity()
+
+    voc, caltech = identity(), identity("transfer.set=caltech101")
+    for same in ("training.lr=9", "data.crops=corners", "detection.windows=5", "caltech.seed=3", "transfer.splits=3"):
+        assert identity(same) == voc
+    for same in ("training.lr=9", "voc.images=3", "voc.root=x", "caltech.root=x", "trainer.threads=1"):
+        assert identity("transfer.set=caltech101", same) == caltech
+    for other in ("transfer.c=[2]", "transfer.sides=[256]", "voc.images=3", "width=0.5", "transfer.precision=float32"):
+        assert identity(other) != voc
+    for other in ("caltech.seed=3", "transfer.splits=3", "transfer.view=warp", "caltech.per_class=50"):
+        assert identity("transfer.set=caltech101", other) != caltech
+    network = check(compose("experiment=table1_zf5_multisize")).identity()
+    assert check(compose("experiment=table1_zf5_multisize", "transfer.c=[2]", "caltech.seed=1")).identity() == network

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from spprepro.traces import read_examples, read_precision
 from tests.conftest import write_picture
 
 JOB = ("experiment=table9_zf5_1sc", "tier=smoke")
@@ -68,6 +69,9 @@ def test_a_job_gives_every_row_of_the_table(finished):
     assert 0 < data["windows"] <= 8 * 60 and set(data["negatives"]) == set(ROWS) - {"ftfc7_bb"}
     assert (finished / RUN / "checkpoints" / "detector.ckpt").is_file()
     assert not (finished / RUN / "learning").exists()
+    assert len(read_examples(finished / RUN)) == 4
+    aps = {f"ftfc7_bb_ap_{each.name}": each.ap for each in read_precision(finished / RUN)}
+    assert aps and all(kept["metrics"][key]["value"] == pytest.approx(ap, abs=1e-4) for key, ap in aps.items())
 
 
 @pytest.mark.slow  # starts Python, torch and Lightning, five scales: about 15 s

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from spprepro.traces import read_confusion, read_curves
+
 # each command starts Python, torch and Lightning anew: about 10 s
 pytestmark = pytest.mark.slow
 
@@ -32,6 +34,8 @@ def test_a_table_runs_what_is_missing_and_nothing_that_is_there(cli, tmp_path):
         f"smoke/{job}/seed0"
         for job in ("table1_overfeat7_multisize", "table4_overfeat7_multiview", "table4_overfeat7_test")
     }
+    network = results / "smoke/table1_overfeat7_multisize/seed0"
+    assert len(read_curves(network)) == 1 and len(read_confusion(network).classes) == 20
     lines = (results / "smoke/table4_overfeat7_test/seed0/submission.txt").read_text().splitlines()
     assert len(lines) == 20
     assert all(sorted(set(line.split()), key=int) and len(set(line.split())) == 5 for line in lines)

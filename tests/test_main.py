@@ -14,6 +14,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from spprepro import folders, records
+from tests.report.test_claims import run
 
 EXPERIMENTS = sorted(path.stem for path in (folders.conf() / "experiment").glob("*.yaml"))
 
@@ -189,3 +190,14 @@ def test_a_folder_that_cannot_be_written_is_one_message(cli, tmp_path):
     done = cli("experiment=table1_zf5_layers", "tier=smoke")
     assert done.returncode in (1, 2) and "Traceback" not in done.stderr
     assert "error: " in done.stderr and "results" in done.stderr
+
+
+def test_two_sets_of_records_are_compared_and_faults_are_plain(cli, tmp_path):
+    for name, wrong in (("one", 100), ("two", 160)):
+        run(tmp_path / name, "table1_zf5_nospp", wrong)
+    done = cli("task=compare", "a=one", "b=two", "results_dir=both")
+    assert done.returncode == 0, done.stderr
+    assert "1 job in both, 4 metrics: 0 same, 0 within, 4 beyond" in done.stdout
+    assert (tmp_path / "both" / "compare.md").is_file() and (tmp_path / "both" / "compare.csv").is_file()
+    done = cli("task=compare", "a=none", "b=nothing")
+    assert done.returncode == 2 and done.stderr.count("no records") == 2 and "Traceback" not in done.stderr

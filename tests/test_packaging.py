@@ -21,7 +21,7 @@ def wheel(tmp_path_factory):
 
 def test_wheel_holds_every_configuration_table_and_template(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    for folder, pattern in (("conf", "*.yaml"), ("experiments", "*.yaml"), ("src/spprepro", "*.html")):
+    for folder, pattern in (("conf", "*.yaml"), ("experiments", "*.yaml"), ("src/spprepro", "page.*")):
         for path in (ROOT / folder).rglob(pattern):
             inside = path.relative_to(ROOT / "src" if folder.startswith("src") else ROOT)
             name = inside.as_posix() if folder.startswith("src") else f"spprepro/{inside.as_posix()}"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from spprepro.config import check
-from spprepro.plan import measured_rate, plan
+from spprepro.plan import measured_rate, plan, transfer_operations
 from spprepro.plan import test_operations as operations_of_tests
 from tests.test_config import compose
 
@@ -100,3 +100,28 @@ def test_96_views_on_maps_cost_more_than_ten_crops_and_less_than_96():
 
     assert cost("ten") == 10 * cost("crop")
     assert 20 * cost("crop") < cost("multiview") < 60 * cost("crop")
+
+
+def transfer_cost(*overrides):
+    """(inner products, extraction) operations."""
+    return transfer_operations(check(compose(*overrides)))
+
+
+def test_transfer_counts_every_image_once_a_side():
+    paper = ("tier=paper", "data.root=x", "voc.root=nowhere", "caltech.root=nowhere")
+    _, crop = transfer_cost("experiment=table6_zf5_crop", *paper)
+    _, full = transfer_cost("experiment=table6_zf5_full", *paper)
+    _, chosen = transfer_cost("experiment=table6_zf5_full_chosen", *paper)
+    assert crop < full < 2 * crop and 8 * full < chosen < 16 * full  # six sides of trainval, up to 448
+    products, caltech = transfer_cost("experiment=table7_zf5_crop", *paper)
+    assert caltech == pytest.approx(crop * 9144 / 9963)
+    # conv4, conv5, the 6x6 level, all levels, fc6 and fc7
+    numbers = 384 * 169 + 256 * 169 + 256 * 36 + 256 * 50 + 2 * 4096
+    assert products == 2 * 9144**2 * numbers
+
+
+def test_a_transfer_table_is_planned_after_its_networks(cli):
+    done = cli("task=plan", "experiment=table7", "tier=smoke")
+    assert done.returncode == 0, done.stderr
+    found = list(table_of(done.stdout))
+    assert found.index("table1_zf5_multisize") < found.index("table7_zf5_crop") and "table7_overfeat7_full" in found

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from spprepro import folders
 from spprepro.config import Config, check
 from spprepro.errors import ConfigError, Faults
-from spprepro.paper.tables import load
+from spprepro.paper.tables import load, load_all
 
 _CHOICE = re.compile(r"\+*experiment=")
 # of the job asked for, not of those that it needs
@@ -36,10 +36,10 @@ def needs(config: Config) -> list[str]:
     return list(dict.fromkeys(model.partition(":")[0] for model in config.models))
 
 
-def ordered(names: Iterable[str], first: Sequence[Config] = ()) -> list[Config]:
+def ordered(names: Iterable[str], first: Sequence[Config] = (), overrides: Sequence[str] | None = None) -> list[Config]:
     """The jobs `names` and those in `first` with all that they need, the needed ones before.
 
-    Each is composed with the overrides of the command line; raises ConfigError with the faults of all of them.
+    Each is composed with `overrides` (None: those of the command line); raises ConfigError with the faults of all.
     """
     configs = {config.name: config for config in first}
     faults: list[str] = []
@@ -49,7 +49,7 @@ def ordered(names: Iterable[str], first: Sequence[Config] = ()) -> list[Config]:
         if name in configs:
             continue
         try:
-            configs[name] = _composed(name)
+            configs[name] = _composed(name, given() if overrides is None else overrides)
         except Faults as error:
             faults += [fault if name in fault else f"{name}: {fault}" for fault in error.faults]
             continue
@@ -71,8 +71,14 @@ def jobs_of(tables: Sequence[int]) -> list[str]:
     return list(found)
 
 
-def _composed(name: str) -> Config:
-    overrides = [text for text in given() if not _CHOICE.match(text)]
+def at_paper_scale() -> list[Config]:
+    """Every job of every table, the needed before the needing, at tier=paper."""
+    numbers = [table.number for table in load_all(folders.experiments())]
+    return ordered(jobs_of(numbers), overrides=["tier=paper", "task=plan"])
+
+
+def _composed(name: str, asked: Sequence[str]) -> Config:
+    overrides = [text for text in asked if not _CHOICE.match(text)]
     overrides = [text.replace("task=detect", "task=plan") for text in overrides]  # a look at a picture needs no data
     plain = [text for text in overrides if not _TESTING.match(text)]
     config = _check(name, plain)

@@ -4,28 +4,28 @@ Hydra composes plain YAML; `check` compares the result with the dataclasses belo
 once, so that neither a typo in an experiment file nor a stray `+key` gets past it.
 """
 
-import dataclasses
-import re
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from spprepro import detection
+from spprepro import detection, transfers
 from spprepro.detection import Detection, EdgeBoxes, MatFiles, Protocol, SelectiveSearch, Voc
 from spprepro.errors import ConfigError
+from spprepro.identity import identity
 from spprepro.nets import trunks
 from spprepro.nets.geometry import map_side
 from spprepro.nets.trunks import Backbone
 from spprepro.schema import build
+from spprepro.transfers import Caltech, Transfer
 
 Task = Literal[
-    "run", "plan", "validate", "report", "prepare", "verify", "sheet", "bench", "detect", "reeval", "import_weights",
-    "export",
+    "run", "plan", "validate", "report", "compare", "prepare", "verify", "sheet", "bench", "detect", "reeval",
+    "import_weights", "export",
 ]  # fmt: skip
 Tier = Literal["smoke", "mini", "small", "paper"]
-Bench = Literal["input_pipeline", "train_loop", "views", "window_pooling", "rcnn_vs_spp", "svm"]
-Kind = Literal["train", "import", "layers", "test", "detect", "combine", "times"]
+Bench = Literal["input_pipeline", "train_loop", "views", "window_pooling", "rcnn_vs_spp", "svm", "transfer"]
+Kind = Literal["train", "import", "layers", "test", "detect", "combine", "times", "transfer"]
 Test = Literal["ten", "crop", "full", "ten_maps", "multiview", "multiview_full"]
 
 
@@ -128,8 +128,8 @@ class Config:
     """A whole job.
 
     kind: train (and test) a network; import one; count its layers; test trained ones; make a detector of one; combine
-    detectors; measure times. `models` are the trained jobs it needs; of kind test each a job's name, or name:test where
-    the view differs. `tables`: the jobs of these tables instead of one job.
+    detectors; measure times; learn other photos on the features of one. `models` are the trained jobs it needs; of kind
+    test each a job's name, or name:test where the view differs. `tables`: the jobs of these tables instead of one job.
     """
 
     name: str
@@ -144,10 +144,12 @@ class Config:
     training: Training
     data: Data
     trainer: Trainer
-    protocol: Protocol = field(default_factory=Protocol)  # of detection jobs, as the four groups below
+    protocol: Protocol = field(default_factory=Protocol)  # of detection jobs, as the next two groups
     proposals: SelectiveSearch | EdgeBoxes | MatFiles = field(default_factory=SelectiveSearch)
     detection: Detection = field(default_factory=Detection)
-    voc: Voc = field(default_factory=Voc)
+    voc: Voc = field(default_factory=Voc)  # of detection and transfer jobs
+    transfer: Transfer = field(default_factory=Transfer)  # of transfer jobs, as the next group
+    caltech: Caltech = field(default_factory=Caltech)
     tables: list[int] = field(default_factory=list)
     bench: Bench | None = None
     kind: Kind = "train"
@@ -155,25 +157,13 @@ class Config:
     views: Views = field(default_factory=Views)
     models: list[str] = field(default_factory=list)
     image: str | None = None  # of task=detect
+    a: str | None = None  # of task=compare: two results folders
+    b: str | None = None
     widths: dict[str, float] = field(default_factory=dict)  # of the tier, for networks that differ; `width` reads it
 
     def identity(self) -> dict[str, Any]:
         """The settings that the result depends on, by dotted key; where and how fast it runs is not among them."""
-        settings = flatten(dataclasses.asdict(self))
-        if not self.multiscale:
-            del settings["views.scales"]
-        if self.data.cache != "jpeg":  # other copies have the pixels of the files, to the bit
-            del settings["data.cache"]
-        if not self.weights.file:  # what was imported before stays as it was
-            settings = {key: value for key, value in settings.items() if not key.startswith("weights.")}
-        foreign = _OF_NETWORKS if self.detects else _OF_ALL_BUT_IMPORTS if self.kind == "import" else _OF_DETECTORS
-        own = f"protocol.finetune.{self.detection.method}." if self.kind == "detect" else "none"
-        return {
-            key: value
-            for key, value in settings.items()
-            if not (_INCIDENTAL.match(key) or foreign.match(key))
-            and (not key.startswith("protocol.finetune.") or key.startswith(own))
-        }
+        return identity(self)
 
     @property
     def detects(self) -> bool:
@@ -185,30 +175,6 @@ class Config:
         """Whether a test sees the images at views.scales."""
         asked = {*self.views.tests, *(model.partition(":")[2] for model in self.models)}
         return not asked.isdisjoint(("ten_maps", "multiview", "multiview_full"))
-
-
-# data.root is not among the identity either: the data's fingerprint is
-_INCIDENTAL = re.compile(
-    r"(results_dir|task|overwrite|tables|bench|name|image)$|widths|voc\.root$|(backbone\.weights|weights\.file)$"
-    r"|data\.(root|source|test|workers|keep_gib)$"
-    r"|trainer\.(devices|num_nodes|threads|accelerator)$|training\.snapshot_steps$|(backbone|data)\.(title|name)$"
-)
-_OF_DETECTORS = re.compile(r"(protocol|proposals|detection|voc|weights)\.")
-_OF_NETWORKS = re.compile(r"(training|data|views|weights)\.")
-_OF_ALL_BUT_IMPORTS = re.compile(
-    r"(protocol|proposals|detection|voc|views|trainer)\.|training\.(?!init\.|input_scale$)|data\.(?!crop$)"
-)
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}; lists stay whole."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def check(raw: Mapping[str, Any]) -> Config:
@@ -258,9 +224,13 @@ def _cross_faults(c: Config) -> Iterator[str]:
     yield from _test_faults(c)
     if c.task == "detect" and not (c.image and len(c.models) == 1):
         yield f"image: {c.image}, models: {c.models}; task=detect needs both, a picture and the job of a detector"
+    if c.task == "compare" and not (c.a and c.b):
+        yield f"a: {c.a}, b: {c.b}; task=compare needs both, the results folders of two sets of records"
     if c.detects:
         yield from _detection_faults(c)
     yield from _weights_faults(c)
+    if c.kind == "transfer":
+        yield from _transfer_faults(c)
     if c.task == "bench" and c.bench is None:
         yield f"bench: task=bench needs one of {', '.join(typing.get_args(Bench))}, e.g. bench=train_loop"
 
@@ -279,8 +249,8 @@ def _network_faults(c: Config) -> Iterator[str]:
         yield f"training.sizes: {t.sizes}; a network without SPP takes data.crop={c.data.crop} only"
     if len(set(levels)) != len(levels) or any(level < 1 for level in levels):
         yield f"pyramid.levels: {levels} must be different numbers over 0"
-    if c.backbone.torchvision and not (c.detects or c.tables):
-        yield f"backbone.torchvision: set, with kind={c.kind}; it is for detectors alone: kind=detect, combine or times"
+    if c.backbone.torchvision and not (c.detects or c.kind == "transfer" or c.tables):
+        yield f"backbone.torchvision: set, with kind={c.kind}; it is for kind=detect, combine, times and transfer alone"
     yield from (broken := list(trunks.faults(c.backbone)))
     for size in [] if c.backbone.torchvision or broken else t.sizes:
         side = map_side(c.backbone, size)
@@ -310,12 +280,13 @@ def _test_faults(c: Config) -> Iterator[str]:
     scales = c.views.scales
     if c.multiscale and (min(scales, default=0) < c.data.crop or len(set(scales)) != len(scales)):
         yield f"views.scales: {scales} must be different sides, none under data.crop={c.data.crop}"
-    if (c.kind == "test" or c.detects or c.task == "detect") < bool(c.models) or (c.kind == "test" and not c.models):
+    starts = c.detects or c.kind == "transfer"
+    if (c.kind == "test" or starts or c.task == "detect") < bool(c.models) or (c.kind == "test" and not c.models):
         yield f"models: {c.models} with kind={c.kind}; kind=test averages one or more trained jobs; training needs none"
     for model in c.models:
         test = model.partition(":")[2]
-        if ":" in model and c.detects:
-            yield f"models: {model!r}; a detection job names jobs only"
+        if ":" in model and starts:
+            yield f"models: {model!r}; a job of kind={c.kind} names jobs only"
         elif ":" in model and test not in typing.get_args(Test):
             yield f"models: {model!r}: {test!r} is no test; choose one of {', '.join(typing.get_args(Test))}"
 
@@ -336,3 +307,16 @@ def _detection_faults(c: Config) -> Iterator[str]:
         yield f"models: {c.models}; kind={c.kind} {of[wanted]}"
     if c.backbone.torchvision and "fc6" in c.detection.rows:
         yield "detection.rows: fc6 of a trunk from torchvision is new, so only fine-tuned rows can have it; remove fc6"
+
+
+def _transfer_faults(c: Config) -> Iterator[str]:
+    t, torchvision = c.transfer, c.backbone.torchvision is not None
+    yield from transfers.faults(t, c.pyramid.levels, torchvision, c.backbone.crop)
+    if c.voc.images < 0:
+        yield f"voc.images: {c.voc.images} must be 0 (all) or more"
+    key, folder = ("voc", "VOCdevkit/VOC2007") if t.set == "voc07" else ("caltech", "101_ObjectCategories")
+    if c.tier in ("small", "paper") and not getattr(c, key).root and not c.tables and c.task == "run":
+        yield f"{key}.root: this tier learns real photos; set {key}.root to the folder {folder}"
+    if len(c.models) != (not torchvision):
+        wanted = "takes none: its trunk is torchvision's" if torchvision else "takes one, the trained network"
+        yield f"models: {c.models}; kind=transfer {wanted}"

@@ -1,7 +1,6 @@
 """Jobs about detectors: make one of a trained network, combine several, measure times; and look at one picture."""
 
 import copy
-import hashlib
 import os
 import time
 from dataclasses import replace
@@ -19,7 +18,7 @@ from spprepro.composing import needs, ordered
 from spprepro.config import Config, check
 from spprepro.data.decode import decode
 from spprepro.data.prepare import prepare_voc
-from spprepro.data.voc import CLASSES, Split, read_split
+from spprepro.data.voc import CLASSES, Split, fingerprint, read_split
 from spprepro.detect import detector as detectors
 from spprepro.detect import times
 from spprepro.detect.detector import Detector
@@ -31,25 +30,25 @@ from spprepro.detect.monitor import ABOVE, show
 from spprepro.detect.proposal_files import read_mat
 from spprepro.detect.proposals import propose
 from spprepro.detect.rcnn import CropNet, RcnnFeatures
-from spprepro.detect.sources import Source, fingerprint, usable
+from spprepro.detect.sources import Source, usable
 from spprepro.detect.testing import test
-from spprepro.detect.trunk import Head, Trunk, trunk_of, trunk_of_torchvision
+from spprepro.detect.traced import trace
+from spprepro.detect.trunk import Head
 from spprepro.detection import EdgeBoxes, MatFiles, SelectiveSearch
 from spprepro.errors import DataError
 from spprepro.files import write_text
-from spprepro.folders import located
 from spprepro.nets.geometry import head_inputs
 from spprepro.nets.network import Network
+from spprepro.nets.pixels import Trunk, trunk_of, trunk_of_torchvision
 from spprepro.nets.trunks import Backbone
+from spprepro.pretrained import pretrained, read_voc, weights_sha256
+from spprepro.records import Outcome
 from spprepro.terminal import bars
 from spprepro.training.checkpoint import newest, read_checkpoint
 from spprepro.training.cpu import set_threads
 
 RCNN_AT_MOST = 500  # windows of R-CNN's growth at the quick tiers, where it would take most of the job
 SMOKE_WINDOWS = 60
-
-Outcome = tuple[dict[str, records.Metric], dict[str, Any], float]
-"""Metrics, what the record says of the data, seconds."""
 
 
 def detect_job(config: Config, folder: Path) -> Outcome:
@@ -126,7 +125,9 @@ def _tested(config: Config, found: list[Detector], split: Split, rows: Any, fold
         return {}, {}, 0.0
     metrics, replicates = evaluate(folder, split, detections)
     outcomes.write(folder, {}, replicates)
-    show(folder, split, detections[list(detections)[-1]], source.picture)
+    last = detections[list(detections)[-1]]
+    show(folder, split, last, source.picture)
+    trace(folder, split, last)
     data = {
         "name": "mini" if config.voc.root is None else "voc07",
         "fingerprint": fingerprint(split),
@@ -237,13 +238,6 @@ def evaluate_again(config: Config) -> None:
         print(f"{key}: {metric.value:.2f} {metric.unit} of {metric.n} images{before}")
 
 
-def read_voc(config: Config, name: str) -> Split:
-    """A split of the VOC folder, or of the generated set, no longer than voc.images."""
-    with ranks.one_first(), bars() as tell:
-        split = read_split(prepare_voc(config.voc, tell), name)
-    return replace(split, images=split.images[: config.voc.images] if config.voc.images else split.images)
-
-
 def source_of(config: Config, split: Split) -> Source:
     """The split with its proposals, computed now if they are not kept."""
     settings = config.proposals
@@ -263,25 +257,6 @@ def source_of(config: Config, split: Split) -> Source:
                 ranks.barrier()
             found = propose(images, settings, kept, workers=config.trainer.threads or None, progress=progress)
     return Source(split, found, config.detection.windows)
-
-
-def pretrained(config: Config) -> tuple[Trunk, Network | None]:
-    """The trunk that the job starts from, and the classifier it comes from (None: torchvision's convolutions)."""
-    if config.backbone.torchvision:
-        return trunk_of_torchvision(config.backbone.scaled(config.width)), None
-    from spprepro.classify.ensemble import trained
-
-    (need,) = needs(config)
-    its = trained(runfolder.path_of(ordered([need])[-1]))
-    backbone = its.config.backbone.scaled(its.config.width)
-    network: Any = its.module.network.float()
-    ours, theirs = (
-        f"backbone {c.backbone.name}, width {c.width:g}, backbone.fc {c.backbone.fc}, pyramid {c.pyramid.levels}"
-        for c in (config, its.config)
-    )
-    if ours != theirs:
-        raise DataError(f"models: {need} has {theirs}; this job asks for {ours}")
-    return trunk_of(network, backbone, its.config.training.input_scale), network
 
 
 def features_of(config: Config, start: tuple[Trunk, Network | None]) -> Any:
@@ -326,9 +301,3 @@ def _empty(config: Config) -> tuple[Trunk, Network | None]:
     backbone: Backbone = config.backbone.scaled(config.width)
     network = Network(backbone, levels=config.pyramid.levels, classes=2, crop=backbone.crop)
     return trunk_of(network, backbone, config.training.input_scale), None
-
-
-def weights_sha256(config: Config) -> str:
-    """Of the local file that a trunk from torchvision takes its weights from; "" without one."""
-    path = located(config.backbone.weights or "")
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

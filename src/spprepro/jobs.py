@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from spprepro import ranks, records, runfolder
+from spprepro import ranks, records, reporting, runfolder
 from spprepro.composing import chosen_folder, given, jobs_of, needs, ordered
 from spprepro.config import Config, check
 from spprepro.errors import ConfigError, DataError, Faults
@@ -43,10 +43,14 @@ def _follow() -> None:
 
 def _do(config: Config) -> None:
     if config.task == "report":
-        from spprepro.report.render import report
+        from spprepro.retracing import retrace
 
-        for path in report(Path(config.results_dir)):
+        for fault in retrace(Path(config.results_dir), config.voc.root):
+            print(fault, file=sys.stderr)
+        for path in (*reporting.report(config), *reporting.photos(config)):
             print(path)
+    elif config.task == "compare":
+        reporting.compare(config)
     elif config.task == "plan":
         from spprepro.plan import plan, plan_all
 
@@ -99,7 +103,7 @@ def run(config: Config) -> Path:
 
         show(config, path.parent)
     _show(records.read(path))
-    _refresh(config)
+    reporting.refresh(config)
     print(f"record: {path}")
     return path
 
@@ -128,11 +132,10 @@ def run_tables(config: Config) -> None:
             failed.add(job.name)
             faults += [f"{job.name}: {fault}" for fault in error.faults]
     if config.tier != "smoke":
-        from spprepro.report.render import report
         from spprepro.report.terminal import terminal
 
         if wanted and len(failed) < len(wanted):
-            report(Path(config.results_dir), [config.tier])
+            reporting.report(config, [config.tier])
         if not wanted or len(failed) < len(wanted):  # a table may be all quoted
             print(terminal(Path(config.results_dir), config.tier, config.tables))
     if faults:
@@ -159,6 +162,10 @@ def _refuse_lost(jobs: Sequence[Config], asked: Sequence[Config]) -> None:
             from spprepro import detecting
 
             faults += [f"{job.name}: {fault}" for fault in detecting.unreadable(job)]
+        if job.kind == "transfer":
+            from spprepro import transferring
+
+            faults += [f"{job.name}: {fault}" for fault in transferring.unreadable(job)]
         for need in needs(job):
             folder = folders[need]
             if (folder / records.NAME).exists() and not any((folder / "checkpoints").glob("*.ckpt")):
@@ -180,19 +187,6 @@ def _finish(config: Config, *, wait: bool = False) -> None:
             _KINDS[config.kind](config, folder)
 
 
-def _refresh(config: Config) -> None:
-    """Tables and page of the tier with the new record; another record's fault must not fail this job."""
-    from spprepro.report.render import report
-
-    if config.tier == "smoke":
-        return
-    try:
-        pages = [path for path in report(Path(config.results_dir), [config.tier]) if path.suffix == ".html"]
-        print(f"tables beside the paper's: {pages[0]}")
-    except Faults as error:
-        print(f"the tables are not refreshed: {error}", file=sys.stderr)
-
-
 def _train(config: Config, folder: Path) -> None:
     started, git = _start()
     survey = _prepare(config)
@@ -200,6 +194,7 @@ def _train(config: Config, folder: Path) -> None:
 
     from spprepro.classify.evaluate import errors, save_predictions
     from spprepro.classify.score import score_images
+    from spprepro.classify.traced import trace
     from spprepro.classify.train import train
 
     module, train_s = train(config, survey, folder)
@@ -208,6 +203,7 @@ def _train(config: Config, folder: Path) -> None:
         return
     labels = np.array([image.label for image in survey.val])
     save_predictions(folder, scores, labels, survey.val, survey.classes)
+    trace(config, folder)
     data = _data(config, survey) | {"train_s": round(train_s, 1), "test_s": round(test_s, 1)}
     _write_record(config, folder, errors(folder, scores, labels), data, git, started, train_s + test_s)
 
@@ -263,6 +259,17 @@ def _detection(config: Config, folder: Path) -> None:
     _write_record(config, folder, metrics, data, git, started, seconds)
 
 
+def _transfer(config: Config, folder: Path) -> None:
+    """Other photos, learnt on a trained network's features."""
+    started, git = _start()
+    from spprepro.transferring import transfer_job
+
+    metrics, data, seconds = transfer_job(config, folder)
+    if not ranks.leads():
+        return
+    _write_record(config, folder, metrics, data, git, started, seconds)
+
+
 def _layers(config: Config, folder: Path) -> None:
     """A network of Table 1 at full width, asked for its sizes, and compared with those that the paper prints."""
     started, git = _start()
@@ -291,6 +298,7 @@ _KINDS = {
     "detect": _detection,
     "combine": _detection,
     "times": _detection,
+    "transfer": _transfer,
 }
 
 

@@ -18,7 +18,9 @@ from spprepro.runfolder import path_of
 ILSVRC = {"train": 1_281_167, "val": 50_000, "test": 100_000, "classes": 1000}
 IMAGENETTE = {"train": 9469, "val": 3925, "test": 0, "classes": 10}
 VOC2007 = {"trainval": 5011, "test": 4952}
+CALTECH101 = 9144
 WINDOWS = 2000  # of an image, about
+CHECKPOINT = 3 * 8  # bytes a parameter: three files of weights and momentum
 RATE = {"cpu": 100e9, "gpu": 10e12}  # floating-point operations a second where nothing has been measured yet
 
 
@@ -78,6 +80,8 @@ def operations(config: Config, jobs: Mapping[str, Config], amount: Mapping[str, 
         return 0.0, 0.0
     if config.detects:
         return detection_operations(config, [jobs[name] for name in config.models])
+    if config.kind == "transfer":
+        return transfer_operations(config)
     images, classes = amount["test" if config.data.split == "test" else "val"], amount["classes"]
     if config.kind == "train":
         backbone = config.backbone.scaled(config.width)
@@ -118,6 +122,46 @@ def detection_operations(config: Config, needed: Sequence[Config]) -> tuple[floa
     return tuned + again + 2.0 * train * image, 2.0 * test * image
 
 
+def transfer_operations(config: Config) -> tuple[float, float]:
+    """(inner products, extraction) operations of a transfer job; pictures are taken as 4:3, of a torchvision trunk
+    nothing is counted. The SVMs themselves take next to nothing beside the inner products that they work on.
+    """
+    t, backbone, levels = config.transfer, config.backbone.scaled(config.width), config.pyramid.levels
+    if not backbone.layers:
+        return 0.0, 0.0
+    crop = backbone.crop
+    maps = {f"conv{n}": each for n, each in enumerate(layer_sizes(backbone, crop, crop), 1)}
+    inputs = head_inputs(backbone, levels, crop)
+    lengths = {
+        layer: maps[layer].channels * maps[layer].height * maps[layer].width for layer in t.layers if layer in maps
+    }
+    lengths |= {"pool": backbone.channels * max(levels) ** 2 if levels else inputs, "spp": inputs}
+    lengths |= {"fc6": backbone.fc, "fc7": backbone.fc}
+    numbers = sum(lengths[layer] for layer in t.layers)
+
+    def forward(side: int) -> float:
+        longer = side * 4 // 3 if t.view == "full" else crop
+        return forward_multiply_adds(backbone, levels, 0, side if t.view == "full" else crop, longer, crop)
+
+    if t.set == "caltech101":
+        images = caltech_count(config)
+        return 2.0 * images**2 * numbers, 2.0 * images * forward(t.sides[0])
+    train, test = voc_counts(config)
+    extraction = train * sum(map(forward, t.sides)) + test * forward(t.sides[-1])
+    return 2.0 * train * (train + test) * numbers, 2.0 * extraction
+
+
+def caltech_count(config: Config) -> int:
+    """Images of Caltech-101, by listing its folder (the number of the whole set where there is none)."""
+    from spprepro.data.layouts import CLASSES
+    from spprepro.folders import located
+
+    if config.caltech.root is None and config.caltech.per_class:
+        return (len(CLASSES) + 1) * config.caltech.per_class
+    found = sum(1 for _ in located(config.caltech.root).glob("**/*.jpg")) if config.caltech.root else 0
+    return found or CALTECH101
+
+
 def voc_counts(config: Config) -> tuple[int, int]:
     """Images of trainval and test, from their lists (VOC2007's where there is no folder)."""
     from spprepro.folders import located
@@ -132,6 +176,37 @@ def voc_counts(config: Config) -> tuple[int, int]:
             count = len(there[0].read_text().split()) if there else VOC2007[split]
         counts.append(min(count, config.voc.images or count))
     return counts[0], counts[1]
+
+
+def images(config: Config, amount: Mapping[str, int]) -> tuple[int, int]:
+    """(learned, tested) images of a job, each as often as the job learns from it or tests it."""
+    if config.kind == "train":
+        t = config.training
+        return t.epochs * (amount["train"] // t.batch) * t.batch, amount["val"]
+    if config.kind == "test":
+        return 0, len(config.models) * amount["test" if config.data.split == "test" else "val"]
+    if config.kind == "times":
+        return 0, config.detection.timed
+    train, test = voc_counts(config)
+    return (train, test) if config.kind == "detect" else (0, len(config.models) * test)
+
+
+def parameters_of(config: Config, classes: int) -> int:
+    """Weights and biases of the job's network."""
+    backbone, crop = config.backbone.scaled(config.width), config.data.crop
+    trunk = sum(layer.parameters for layer in layer_sizes(backbone, crop, crop))
+    return trunk + head_parameters(backbone, head_inputs(backbone, config.pyramid.levels, crop), classes)
+
+
+def disk_bytes(config: Config, amount: Mapping[str, int]) -> float:
+    """Checkpoints and scores that a job leaves, at most; a detector's kept maps and results files are not counted."""
+    images = amount["test" if config.data.split == "test" else "val"]
+    scores = 2.0 * images * amount["classes"] * len(config.views.tests)
+    if config.kind == "train":
+        return CHECKPOINT * parameters_of(config, amount["classes"]) + scores
+    if config.kind == "detect":
+        return CHECKPOINT * parameters_of(config, 21)
+    return scores if config.kind == "test" else 0.0
 
 
 def memory_bytes(config: Config, backbone: Backbone, parameters: int) -> float:
@@ -167,8 +242,7 @@ def plan(config: Config, jobs: Sequence[Config]) -> str:
     backbone, t, levels = config.backbone.scaled(config.width), config.training, config.pyramid.levels
     amount = counts(config)
     classes = amount["classes"]
-    parameters = sum(layer.parameters for layer in layer_sizes(backbone, config.data.crop, config.data.crop))
-    parameters += head_parameters(backbone, head_inputs(backbone, levels, config.data.crop), classes)
+    parameters = parameters_of(config, classes)
     steps = amount["train"] // t.batch
     learning, testing = operations(config, {}, amount)
     rate, source = measured_rate(config)
@@ -188,7 +262,7 @@ def plan(config: Config, jobs: Sequence[Config]) -> str:
         "tests": f"{amount['val']:,} images: {tests}",
         "operations": f"{learning:.3g} training + {testing:.3g} testing (floating point)",
         "memory": f"about {memory / 2**30:.1f} GiB a device ({config.trainer.precision})",
-        "checkpoints": f"{3 * 8 * parameters / 2**20:.0f} MiB on disk at most",
+        "checkpoints": f"{CHECKPOINT * parameters / 2**20:.0f} MiB on disk at most",
         "expected time": f"{_duration(seconds)} on {devices} x {config.trainer.accelerator} at "
         f"{rate / 1e9:.3g} GFLOP/s a device ({source}); {os.cpu_count()} CPU cores here",
     }

@@ -31,6 +31,10 @@ class Metric:
     n: int
 
 
+Outcome = tuple[dict[str, Metric], dict[str, Any], float]
+"""What a job hands over for its record: metrics, what is to be said of the data, seconds."""
+
+
 @dataclass(frozen=True)
 class Record:
     """What one job did and measured.

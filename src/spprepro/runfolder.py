@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from spprepro import outcomes, records
+from spprepro import outcomes, records, traces
 from spprepro.config import Config, check
 from spprepro.errors import ConfigError, DataError
 from spprepro.files import write_text
@@ -72,12 +72,13 @@ def refuse_other_settings(config: Config) -> None:
 def _clear(folder: Path) -> None:
     """Forget an earlier run: its record first, so that a crash leaves no record without its run."""
     (folder / records.NAME).unlink(missing_ok=True)
-    for name in ("checkpoints", "scores", "learning", "found", "detections", "export"):
+    for name in ("checkpoints", "scores", "learning", "found", "detections", "features", "export"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for pattern in (
         "events.out.tfevents.*",
         "predictions.npz",
         outcomes.NAME,
+        *traces.NAMES,
         "submission*.txt",
         "growth.csv",
         "layers.txt",

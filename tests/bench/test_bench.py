@@ -50,6 +50,7 @@ def smoke(*overrides: str) -> Config:
         ("views", "images", "images/s", ">= 5.0"),
         ("window_pooling", "windows", "windows/s", ">= 5.0"),
         ("svm", "svms", "SVMs/s", ">= 5.0"),
+        ("transfer", "svms", "SVMs/s", ">= 4.0"),
     ],
 )
 def test_command_leaves_a_whole_record(

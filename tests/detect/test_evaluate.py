@@ -7,22 +7,10 @@ import numpy as np
 import pytest
 
 from spprepro import outcomes
+from spprepro.average_precision import HIT, IGNORED, MISS, Matches, ap11, ap_area, bootstrap_ap11, curve, mean_ap
 from spprepro.data.voc import Annotation, Split
-from spprepro.detect.evaluate import LARGE, bootstrap_ap11, evaluate, reevaluate, saved
-from spprepro.detect.voc_eval import (
-    HIT,
-    IGNORED,
-    MISS,
-    Detections,
-    Matches,
-    Objects,
-    ap11,
-    ap_area,
-    class_objects,
-    curve,
-    match,
-    mean_ap,
-)
+from spprepro.detect.evaluate import LARGE, evaluate, reevaluate, saved
+from spprepro.detect.voc_eval import Detections, Objects, class_objects, match
 from spprepro.errors import DataError
 from tests.detect.detections import guessed
 

@@ -7,11 +7,12 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
+from spprepro.average_precision import HIT, IGNORED, MISS, Matches
 from spprepro.data.decode import decode
 from spprepro.data.voc import Annotation, Split
 from spprepro.detect.evaluate import evaluate, saved
 from spprepro.detect.monitor import drawn, points, show
-from spprepro.detect.voc_eval import HIT, IGNORED, MISS, Detections, Matches
+from spprepro.detect.voc_eval import Detections
 from tests.detect.detections import guessed
 
 

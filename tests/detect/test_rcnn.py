@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from spprepro.detect.rcnn import BATCH, CropNet, RcnnFeatures, warp
-from spprepro.detect.trunk import MEAN, Head, trunk_of
+from spprepro.detect.trunk import Head
 from spprepro.errors import DataError
 from spprepro.nets.geometry import head_inputs
 from spprepro.nets.network import Network, initialise
+from spprepro.nets.pixels import MEAN, trunk_of
 from tests.nets.backbones import backbone
 
 LEVELS = [3, 1]

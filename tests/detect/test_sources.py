@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spprepro.detect.sources import Source, fingerprint, overlaps, usable
+from spprepro.data.voc import fingerprint
+from spprepro.detect.sources import Source, overlaps, usable
 from spprepro.errors import DataError
 from tests.detect.toys import annotation, in_memory, toy
 

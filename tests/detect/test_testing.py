@@ -1,9 +1,6 @@
 """Every test image through a detector once: parts that are kept, only the missing again, any number of devices."""
 
-import os
 import pickle
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +13,7 @@ from spprepro.config import Trainer
 from spprepro.detect import testing
 from spprepro.detect.sources import Source
 from spprepro.errors import DataError
-from tests.conftest import ROOT
+from tests.conftest import two_processes
 from tests.detect.toys import CLASSES, learned, toy
 
 IMAGES, PART, ROWS = 8, 3, ["pool5", "ftfc7", "ftfc7_bb"]
@@ -144,6 +141,7 @@ import pickle, sys
 from pathlib import Path
 import torch
 from types import SimpleNamespace
+from spprepro import ranks
 from spprepro.config import Trainer
 from spprepro.detect import testing
 from tests.detect.test_testing import PART, ROWS, run
@@ -152,22 +150,18 @@ if __name__ == "__main__":
     testing.CHUNK = PART
     source = pickle.loads(Path(sys.argv[1]).read_bytes())
     settings = SimpleNamespace(trainer=Trainer("cpu", devices=2), data=SimpleNamespace(workers=0))
-    with torch.inference_mode():
+    with ranks.connected("cpu"), torch.inference_mode():
         found = run(source, Path(sys.argv[2]), settings)
-    rank = torch.distributed.get_rank()
-    assert torch.distributed.get_world_size() == 2
+        rank = torch.distributed.get_rank()
+        assert torch.distributed.get_world_size() == 2
     Path(sys.argv[2], f"rank{rank}.pickle").write_bytes(pickle.dumps(found))
 """
 
 
 @pytest.mark.slow  # two Python processes that load torch and Lightning, and find each other: about 25 s
 def test_two_processes_find_what_one_does(tmp_path, source):
-    (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "source.pickle").write_bytes(pickle.dumps(source))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
-    command = [sys.executable, "script.py", "source.pickle", "both"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    two_processes(tmp_path, SCRIPT, "source.pickle", "both")
     expected = run(source, tmp_path / "alone")
     for rank in range(2):
         assert_same(pickle.loads(Path(tmp_path, "both", f"rank{rank}.pickle").read_bytes()), expected)

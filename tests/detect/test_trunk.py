@@ -6,8 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from spprepro.detect.trunk import Head, scaled, scaled_size, trunk_of
+from spprepro.detect.trunk import Head, scaled, scaled_size
 from spprepro.nets.network import Network, initialise
+from spprepro.nets.pixels import trunk_of
 from tests.nets.backbones import zf5
 
 

@@ -6,19 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spprepro.average_precision import HIT, IGNORED, MISS, ap11, ap_area, curve, mean_ap
 from spprepro.data.voc import Annotation, Split
 from spprepro.detect.voc_eval import (
-    HIT,
-    IGNORED,
-    MISS,
     Detections,
     Objects,
-    ap11,
-    ap_area,
     class_objects,
-    curve,
     match,
-    mean_ap,
     read_results,
     results_path,
     write_results,

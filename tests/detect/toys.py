@@ -13,10 +13,11 @@ from spprepro.detect.detector import Detector, Regressors
 from spprepro.detect.features import SppFeatures
 from spprepro.detect.mining import LayerSvms
 from spprepro.detect.sources import Source
-from spprepro.detect.trunk import Head, trunk_of
+from spprepro.detect.trunk import Head
 from spprepro.detection import Protocol
 from spprepro.nets.geometry import head_inputs
 from spprepro.nets.network import Network, initialise
+from spprepro.nets.pixels import trunk_of
 from tests.nets.backbones import zf5
 
 CLASSES = ("red", "green", "blue")

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torchvision import models
 
-from spprepro.detect.trunk import trunk_of_torchvision
 from spprepro.errors import ConfigError, DataError
 from spprepro.nets import torchvision_trunks
 from spprepro.nets.geometry import head_inputs, layer_sizes, map_side, receptive_field
+from spprepro.nets.pixels import trunk_of_torchvision
 from spprepro.nets.torchvision_trunks import build
 from tests.nets.backbones import backbone
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from spprepro import outcomes
+from spprepro.paper.claims import VERDICTS
 from spprepro.records import Metric
 from spprepro.report import render
+from spprepro.report.markdown import readme_block
 from spprepro.report.terminal import WIDTH, terminal
 from tests.report.test_render import Cells, csv_cells, put
 
@@ -87,26 +89,39 @@ def test_markdown_page_and_csv_agree_to_the_digit(results: Path) -> None:
 def test_the_counts_are_those_of_the_verdicts_everywhere(results: Path) -> None:
     render.report(results)
     verdicts = {key: line["claim_verdict"] for (key, _), line in claims_csv(results).items()}
-    kinds = ("confirmed", "contradicted", "undecided", "not run")
-    counts = ", ".join(f"{list(verdicts.values()).count(kind)} {kind}" for kind in kinds)
-    text = f"{len(verdicts)} claims: {counts}."
+    counts = [list(verdicts.values()).count(kind) for kind in VERDICTS]
+    text = ", ".join(f"{count} {kind}" for count, kind in zip(counts, VERDICTS, strict=True))
     assert len(set(verdicts.values())) >= 2
-    assert text in (results / "mini" / "report.html").read_text(encoding="utf-8")
-    assert text in render.readme_block(results)
+    page = (results / "mini" / "report.html").read_text(encoding="utf-8")
+    assert f"{len(verdicts)} claims: {text}." in page and f"{len(verdicts)} claims: {text}." in readme_block(results)
+    assert next(row for row in Cells(page).rows if row[:1] == ["all"])[-4:] == [str(count) for count in counts]
 
 
-def test_the_readme_lists_the_claims_that_say_something(results: Path) -> None:
-    block = render.readme_block(results)
-    assert "SPP trained at one size lowers" in block and "2 confirmed" in block
-    assert "third place" not in block and "random sizes" not in block
-
-
-def test_claims_that_were_not_run_are_folded_and_the_others_open(results: Path) -> None:
+def test_one_table_has_every_claim_with_the_effect_that_its_verdict_hangs_on(results: Path) -> None:
     render.report(results)
-    text = unescape((results / "mini" / "report.html").read_text(encoding="utf-8"))
-    folds = text.split("<details")[1:]
-    assert [fold.startswith(' class="claim" open') for fold in folds if "third place" in fold] == [False]
-    assert [fold.startswith(' class="claim" open') for fold in folds if "Training at two sizes" in fold] == [True]
+    section = (results / "mini" / "report.html").read_text(encoding="utf-8").split('<section id="claims">')[1]
+    rows = {row[1]: row for row in Cells(section.split("</section>")[0]).rows if row[0] in VERDICTS}
+    claims: dict[str, list[dict[str, str]]] = {}
+    for line in claims_csv(results).values():
+        claims.setdefault(f"{line['statement']} {line['source']}", []).append(line)
+    assert rows.keys() == claims.keys()
+    for text, effects in claims.items():
+        verdict, _, table, effect, _, why = rows[text]
+        assert (verdict, table) == (effects[0]["claim_verdict"], f"Table {effects[0]['table']}")
+        decisive = [line for line in effects if line["verdict"] == verdict and line["ours"]]
+        assert any(effect.startswith(f"{line['ours']} [{line['low']}, ") for line in decisive) or not decisive
+        assert decisive or (not effect and any(line["reason"] in why for line in effects))
+    slight = next(row for text, row in rows.items() if text.startswith("Training at two sizes lowers"))
+    assert slight[0] == "undecided" and slight[3].startswith("+0.25 [") and "images" in slight[5]  # top-5: 33 and 32
+
+
+def test_a_cell_says_how_far_it_is_from_what_its_claims_need(results: Path) -> None:
+    render.report(results)
+    cells = csv_cells(results)
+    assert [cells[key, "zf5"]["claim_word"] for key in ("a_top1", "b_top1", "c_top1")] == ["", "better", "better"]
+    assert (cells["b_top1", "zf5"]["claim_margin"], cells["c_top1", "zf5"]["claim_margin"]) == ("+15.00", "+0.50")
+    page = unescape((results / "mini" / "report.html").read_text(encoding="utf-8"))
+    assert "<small>+15.00 better</small>" in page
 
 
 def test_where_the_printed_numbers_do_not_bear_the_claim_out_it_says_so(results: Path) -> None:
@@ -127,9 +142,10 @@ def test_computed_cells_and_unprinted_ones(results: Path) -> None:
     )
     render.report(results)
     markdown = (results / "mini" / "tables" / "table01.md").read_text(encoding="utf-8")
-    assert "| 27 | 26, computed | -1 (known) |" in markdown
-    assert "| 55 | 54, computed | -1 |" in markdown  # nothing explains this one
-    assert "| — | 63.00, computed |  |" in markdown
+    assert "Ours: computed." in markdown
+    assert "| 27 | 26 | -1 (known) |" in markdown
+    assert "| 55 | 54 | -1 |" in markdown  # nothing explains this one
+    assert "| — | 63.00 |  |" in markdown
     with (results / "mini" / "tables" / "table01.csv").open(newline="", encoding="utf-8") as file:
         cells = {(line["row"], line["column"]): line for line in csv.DictReader(file)}
     assert (cells["parameters_nospp", "zf5"]["paper"], cells["parameters_nospp", "zf5"]["difference"]) == ("", "")

@@ -15,6 +15,8 @@ def run_bench(config: Config) -> None:
         from spprepro.bench.rcnn_vs_spp import measure
     elif config.bench == "svm":
         from spprepro.bench.svm import measure
+    elif config.bench == "transfer":
+        from spprepro.bench.transfer import measure
     else:
         from spprepro.bench.train_loop import measure
     measure(config)

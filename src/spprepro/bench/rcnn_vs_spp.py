@@ -30,11 +30,12 @@ from spprepro.detect.detector import Detector
 from spprepro.detect.features import SppFeatures
 from spprepro.detect.mining import NORM, LayerSvms
 from spprepro.detect.rcnn import CropNet, RcnnFeatures
-from spprepro.detect.trunk import Head, scaled, trunk_of
+from spprepro.detect.trunk import Head, scaled
 from spprepro.detect.windows import Boxes
 from spprepro.errors import ConfigError
 from spprepro.nets.geometry import head_inputs, layer_sizes
 from spprepro.nets.network import Network, initialise
+from spprepro.nets.pixels import trunk_of
 from spprepro.nets.trunks import Backbone
 from spprepro.training.cpu import keep_memory, set_threads
 

@@ -30,7 +30,7 @@ from spprepro.bench.result import Measurement, Side, finish, now
 from spprepro.config import Config
 from spprepro.errors import ConfigError
 from spprepro.training.cpu import set_threads
-from spprepro.training.svm import RCNN, train_svms
+from spprepro.training.svm import RCNN, Objective, train_svms
 
 REQUIRED = 5.0  # times the peer
 CLASSES, ROUNDS = 20, 3
@@ -134,7 +134,7 @@ def ours(x: NDArray[Any], labels: NDArray[np.int8]) -> Solution:
     return found.weights, found.biases
 
 
-def peer(x: NDArray[Any], labels: NDArray[np.int8], tolerance: float) -> Solution:
+def peer(x: NDArray[Any], labels: NDArray[np.int8], tolerance: float, objective: Objective = RCNN) -> Solution:
     """The same objective by LinearSVC, one class after the other."""
     from sklearn.svm import LinearSVC
 
@@ -143,9 +143,9 @@ def peer(x: NDArray[Any], labels: NDArray[np.int8], tolerance: float) -> Solutio
         model = LinearSVC(
             loss="hinge",
             dual=True,
-            C=RCNN.c,
-            intercept_scaling=RCNN.bias,
-            class_weight={1: RCNN.positive, -1: 1},
+            C=objective.c,
+            intercept_scaling=objective.bias,
+            class_weight={1: objective.positive, -1: 1},
             tol=tolerance,
             max_iter=ITERATIONS,
             random_state=0,
@@ -154,28 +154,32 @@ def peer(x: NDArray[Any], labels: NDArray[np.int8], tolerance: float) -> Solutio
     return np.concatenate([each.coef_ for each in models]), np.concatenate([each.intercept_ for each in models])
 
 
-def objectives(x: NDArray[Any], labels: NDArray[np.int8], solution: Solution) -> NDArray[np.float64]:
+def objectives(
+    x: NDArray[Any], labels: NDArray[np.int8], solution: Solution, objective: Objective = RCNN
+) -> NDArray[np.float64]:
     """(K,) what both minimise (training/svm.py), in double precision from weights and biases alone."""
     weights, biases = (each.astype(np.float64) for each in solution)
     margins = labels * (x.astype(np.float64) @ weights.T + biases)
-    prices = RCNN.c * np.where(labels > 0, RCNN.positive, np.abs(labels))
-    norms = (weights**2).sum(1) + (biases / RCNN.bias) ** 2
+    prices = objective.c * np.where(labels > 0, objective.positive, np.abs(labels))
+    norms = (weights**2).sum(1) + (biases / objective.bias) ** 2
     value: NDArray[np.float64] = norms / 2 + (prices * np.maximum(1 - margins, 0)).sum(0)
     return value
 
 
-def optimum(x: NDArray[Any], labels: NDArray[np.int8]) -> NDArray[np.float64]:
+def optimum(x: NDArray[Any], labels: NDArray[np.int8], objective: Objective = RCNN) -> NDArray[np.float64]:
     """(K,) least values of the objectives, to a millionth: of a solution in double precision with so small a gap."""
-    found = train_svms(x.astype(np.float64), labels, RCNN, gap=1e-6)
+    found = train_svms(x.astype(np.float64), labels, objective, gap=1e-6)
     if found.gaps.max() > 1e-6:
         raise RuntimeError(f"the optimum is known to {found.gaps.max():.1e} only; 1e-6 is needed to compare with it")
     return found.objectives
 
 
-def loosest(x: NDArray[Any], labels: NDArray[np.int8], limit: NDArray[np.float64]) -> float:
+def loosest(
+    x: NDArray[Any], labels: NDArray[np.int8], limit: NDArray[np.float64], objective: Objective = RCNN
+) -> float:
     """The first of TOLERANCES with which LinearSVC keeps within every class's limit."""
     for tolerance in TOLERANCES:
-        if (objectives(x, labels, peer(x, labels, tolerance)) <= limit).all():
+        if (objectives(x, labels, peer(x, labels, tolerance, objective), objective) <= limit).all():
             return tolerance
     raise RuntimeError(f"LinearSVC misses the objective even with tol={TOLERANCES[-1]}; nothing to compare with")
 

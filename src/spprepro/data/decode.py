@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
+from PIL.ExifTags import Base
 from torch import Tensor
 
 from spprepro.errors import DataError
@@ -52,6 +53,21 @@ def decode_pil(content: bytes) -> UInt8[Tensor, "3 h w"]:
                 image = Image.fromarray(grey.astype(np.uint8))
             pixels = np.array(image.convert("RGB"))
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(height, width) by the file's header, as `decode` shows the image: turned by its orientation in EXIF.
+
+    Raises DataError naming a file that is no image.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                turned = image.getexif().get(Base.Orientation, 1) >= 5
+                return (image.width, image.height) if turned else (image.height, image.width)
+    except (OSError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: cannot be read as an image ({error}); replace it") from error
 
 
 def short_side_size(height: int, width: int, side: int) -> tuple[int, int]:

@@ -127,8 +127,12 @@ class TestImages(Dataset[TestBatch]):
 
     def __getitems__(self, indices: list[int]) -> TestBatch:
         decoded = [decode(Path(self.root, self.paths[i])) for i in indices]
-        scaled = {side: self._stacked([resize_short_side(image, side) for image in decoded]) for side in self.sides}
+        scaled = {side: self._stacked([self.scaled(image, side) for image in decoded]) for side in self.sides}
         return TestBatch(scaled, torch.from_numpy(self.labels[indices]), torch.tensor(indices))
+
+    def scaled(self, image: Tensor, side: int) -> Tensor:
+        """(3, H, W) uint8 as it is seen at a side."""
+        return resize_short_side(image, side)
 
     @staticmethod
     def _stacked(images: list[Tensor]) -> Tensor:

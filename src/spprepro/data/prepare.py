@@ -7,10 +7,11 @@ from pathlib import Path
 from spprepro.config import Data
 from spprepro.data import mini
 from spprepro.data.imagenet import Survey, survey
-from spprepro.data.layouts import VERSION, VOC
+from spprepro.data.layouts import FOLDERS, VERSION, VOC
 from spprepro.detection import Voc
 from spprepro.errors import DataError
 from spprepro.folders import data_home, located
+from spprepro.transfers import Caltech
 
 Progress = Callable[[str, int, int], None]  # what is going on, done, of how many
 
@@ -66,3 +67,21 @@ def prepare_voc(voc: Voc, progress: Progress | None = None) -> Path:
         if (folder / "ImageSets").is_dir():
             return folder
     raise DataError(f"voc.root: {root} holds no ImageSets; it must be VOCdevkit/VOC2007, here or in {data_home()}")
+
+
+def prepare_caltech(caltech: Caltech, progress: Progress | None = None) -> Path:
+    """The folder 101_ObjectCategories: caltech.root (or what holds it), as voc.root; else the generated one."""
+    name = FOLDERS["caltech101"]
+    if caltech.root is None:
+        root = data_home() / f"mini-v{VERSION}-seed{caltech.seed}-caltech-{caltech.per_class}"
+        amounts = mini.Amounts(caltech_per_class=caltech.per_class)
+        tell = progress or (lambda what, done, total: None)
+        drawing = "drawing the mini set"
+        return mini.generate(
+            root, part="caltech101", seed=caltech.seed, amounts=amounts, progress=lambda d, n: tell(drawing, d, n)
+        )
+    root = located(caltech.root)
+    for folder in (root / name, root):
+        if folder.is_dir():
+            return folder
+    raise DataError(f"caltech.root: {root} is not a folder, here or in {data_home()}; it must be {name}")

@@ -7,9 +7,9 @@
 The files' boxes are 1-based; here, and nowhere else, they become 0-based. All faults of a split are found at once.
 """
 
+import hashlib
 import math
 import re
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +18,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from PIL.ExifTags import Base
 
+from spprepro.data.decode import image_size
 from spprepro.errors import DataError
 
 CLASSES = tuple(
@@ -117,6 +116,16 @@ def read_labels(split: Split) -> NDArray[np.int8]:
     return table
 
 
+def fingerprint(split: Split) -> str:
+    """SHA-256 of the ids, sizes and objects of a split and of its image files' sizes."""
+    digest = hashlib.sha256()
+    for number, image in enumerate(split.images):
+        digest.update(f"{image.id} {image.height} {image.width} {split.path(number).stat().st_size}".encode())
+        for values in (image.labels, image.boxes, image.difficult):
+            digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
 def _list_path(root: Path, stem: str) -> Path:
     return root / "ImageSets" / "Main" / f"{stem}.txt"
 
@@ -195,18 +204,15 @@ def _parse(path: Path, faults: list[str]) -> ElementTree.Element | None:
 
 
 def _image_size(path: Path, faults: list[str]) -> tuple[int, int] | None:
-    """(height, width) by the file's header, as data.decode shows the image: turned by its orientation in EXIF."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                turned = image.getexif().get(Base.Orientation, 1) >= 5
-                return (image.width, image.height) if turned else (image.height, image.width)
-    except FileNotFoundError:
+    """(height, width) of an image of the split; None, and what is wrong noted, without one."""
+    if not path.is_file():
         faults.append(f"{path}: not found, but it is in the split; add it, or take the id out of the lists")
-    except (OSError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        faults.append(f"{path}: cannot be read as an image ({error}); replace it")
-    return None
+        return None
+    try:
+        return image_size(path)
+    except DataError as error:
+        faults += error.faults
+        return None
 
 
 def _number(node: ElementTree.Element, key: str) -> float:

@@ -7,36 +7,21 @@ Metrics are made from these files, so that they can be made again without the ne
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numba
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from numpy import ndarray
 from numpy.typing import NDArray
 
 from spprepro import outcomes
+from spprepro.average_precision import Matches, ap11, ap_area, bootstrap_ap11, curve, mean_of_classes
 from spprepro.data.voc import Split
-from spprepro.detect.voc_eval import (
-    HIT,
-    IGNORED,
-    Detections,
-    Matches,
-    ap11,
-    ap_area,
-    class_objects,
-    curve,
-    match,
-    read_results,
-    results_path,
-    write_results,
-)
+from spprepro.detect.voc_eval import Detections, class_objects, match, read_results, results_path, write_results
 from spprepro.errors import DataError
 from spprepro.records import Metric
 
 LARGE = ("bus", "car", "cat", "person", "train")
 """The classes that have enough objects for an AP in a test set of a few hundred photos; `map5` is their mean."""
-_LEVELS = np.arange(11) * 0.1  # recalls, as in `ap11`
 
 Found = Mapping[str, Mapping[str, Detections]]
 """Row of Table 9 -> class -> what it detects in the test images."""
@@ -86,55 +71,6 @@ def judge(split: Split, detections: Mapping[str, Detections]) -> dict[str, Match
     return {name: matches for name, matches in judged.items() if matches.positives.any()}
 
 
-def bootstrap_ap11(matches: Matches, copies: Int[ndarray, "resamples images"]) -> Float[ndarray, " resamples"]:
-    """`ap11` in [0, 1] with the images counted as often as each row of `copies` says; NaN without objects to find.
-
-    The best precision at a recall is one at a HIT, so that only what scores more than the last HIT is looked at.
-    """
-    last = int(np.flatnonzero(matches.state == HIT).max(initial=-1))
-    state = matches.state[: last + 1]
-    counts = state != IGNORED
-    image, hit = matches.image[: last + 1][counts], state[counts] == HIT
-    found: NDArray[np.float64] = _bootstrap(image, hit, copies, copies @ matches.positives, _LEVELS)
-    return found
-
-
-def _passes(
-    image: NDArray[np.int64],
-    hit: NDArray[np.bool_],
-    copies: NDArray[np.int64],
-    positives: NDArray[np.int64],
-    levels: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """One pass over the detections for each row of `copies`, which has positives[row] objects to find."""
-    aps = np.full(len(copies), np.nan)
-    for row in range(len(copies)):
-        if positives[row] == 0:
-            continue
-        times = copies[row]
-        best = np.zeros(len(levels))  # the best precision while levels[i] <= recall < levels[i + 1]
-        hits = misses = level = 0
-        for i in range(len(image)):
-            count = times[image[i]]
-            if not hit[i]:
-                misses += count
-            elif count > 0:
-                hits += count
-                while level + 1 < len(levels) and hits / positives[row] >= levels[level + 1]:
-                    level += 1
-                best[level] = max(best[level], hits / (hits + misses))
-        for i in range(len(levels) - 2, -1, -1):
-            best[i] = max(best[i], best[i + 1])
-        total = 0.0
-        for value in best:  # in the order of `ap11`: the same to the bit
-            total += value
-        aps[row] = total / len(levels)
-    return aps
-
-
-_bootstrap: Any = numba.njit(_passes, nogil=True)
-
-
 def _paths(folder: Path, split: Split, row: str) -> dict[str, Path]:
     """Class -> results file."""
     return {name: results_path(folder / "detections" / row, split.name, name) for name in split.classes}
@@ -174,14 +110,6 @@ def _replicates(
 ) -> dict[str, NDArray[np.float32]]:
     """Bootstrap replicates of a row's metrics."""
     aps = {name: bootstrap_ap11(each, copies) for name, each in matches.items()}
-    values = {key: _mean([aps[name] for name in names]) for key, names in _averaged(aps).items()}
+    values = {key: mean_of_classes([aps[name] for name in names]) for key, names in _averaged(aps).items()}
     values |= {f"ap_{name}": each for name, each in aps.items()}
     return {f"{row}_{key}": (100 * value).astype(np.float32) for key, value in values.items()}
-
-
-def _mean(aps: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """The mean of each resample over the classes that have objects in it; NaN where none has."""
-    table = np.stack(aps)
-    with np.errstate(invalid="ignore"):
-        mean: NDArray[np.float64] = np.nansum(table, 0) / (~np.isnan(table)).sum(0)
-    return mean

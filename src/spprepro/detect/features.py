@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spprepro.detect.pooling import Pooled, pool_image
-from spprepro.detect.trunk import Head, Trunk, scaled
+from spprepro.detect.trunk import Head, scaled
 from spprepro.detect.windows import (
     Boxes,
     best_scale,
@@ -25,6 +25,7 @@ from spprepro.detect.windows import (
 )
 from spprepro.detection import Protocol
 from spprepro.nets.geometry import head_inputs
+from spprepro.nets.pixels import Trunk
 
 LAYERS = ("pool5", "fc6", "ftpool5", "ftfc6", "ftfc7")
 """What SVMs and box regression learn on; ft: of the fine-tuned network (for SPP-net, ftpool5 is pool5)."""

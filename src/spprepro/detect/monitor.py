@@ -4,15 +4,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 from numpy import ndarray
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from spprepro.average_precision import HIT, MISS, Matches, ap11, curve
 from spprepro.data.voc import Split
 from spprepro.detect.drawing import draw
 from spprepro.detect.evaluate import judge
-from spprepro.detect.voc_eval import HIT, MISS, Detections, Matches, ap11, curve
+from spprepro.detect.voc_eval import Detections
 
 PICTURES = 12
 ABOVE, MOST = -0.5, 6  # scores that are drawn, as in the released spp_demo.m, and how many in a picture
@@ -42,17 +43,23 @@ def show(
             writer.add_scalar("ap/mean", sum(aps.values()) / len(aps), 0)
 
 
-def drawn(
-    split: Split, found: Mapping[str, Detections], number: int, picture: UInt8[Tensor, "3 h w"]
-) -> UInt8[ndarray, "3 h w"]:
-    """An image of the split with the best MOST of its detections that score over ABOVE, and its objects."""
+def best(
+    split: Split, found: Mapping[str, Detections], number: int
+) -> tuple[Float[ndarray, "n 4"], Int[ndarray, " n"], Float[ndarray, " n"]]:
+    """Boxes, labels and scores of the best MOST detections over ABOVE in an image of the split, best first."""
     rows = {name: np.flatnonzero((each.image == number) & (each.score >= ABOVE)) for name, each in found.items()}
     labels = np.concatenate([np.full(len(rows[name]), k) for k, name in enumerate(split.classes)])
     scores = np.concatenate([found[name].score[rows[name]] for name in split.classes])
     boxes = np.concatenate([found[name].boxes[rows[name]] for name in split.classes])
-    best = np.argsort(-scores, kind="stable")[:MOST]
-    truth = split.images[number].boxes
-    return draw(picture, boxes[best], labels[best], scores[best], split.classes, truth)
+    order = np.argsort(-scores, kind="stable")[:MOST]
+    return boxes[order], labels[order], scores[order]
+
+
+def drawn(
+    split: Split, found: Mapping[str, Detections], number: int, picture: UInt8[Tensor, "3 h w"]
+) -> UInt8[ndarray, "3 h w"]:
+    """An image of the split with its best detections and its objects."""
+    return draw(picture, *best(split, found, number), split.classes, split.images[number].boxes)
 
 
 def points(matches: Matches) -> Shaped[ndarray, "6 points"]:

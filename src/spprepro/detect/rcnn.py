@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spprepro.detect.features import Described, fc_layers
-from spprepro.detect.trunk import MEAN, Head, Trunk
+from spprepro.detect.trunk import Head
 from spprepro.detect.windows import Boxes, check_boxes
+from spprepro.nets.pixels import MEAN, Trunk
 from spprepro.nets.spp import SpatialPyramidPooling
 
 CONTEXT = 16  # pixels of the frame, on each side, that show what surrounds the window

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spprepro.data.decode import decode
-from spprepro.data.voc import Split
+from spprepro.data.voc import Split, fingerprint
 from spprepro.detect.boxes import iou
 from spprepro.detect.windows import Boxes, check_boxes
 from spprepro.errors import DataError
@@ -76,16 +76,6 @@ def usable(source: Source, unusable: str) -> tuple[Source, list[str]]:
         raise DataError(faults)
     kept = [image for image in source.split.images if image.id not in set(empty)]
     return replace(source, split=replace(source.split, images=kept), proposals=proposals), empty
-
-
-def fingerprint(split: Split) -> str:
-    """SHA-256 of the ids, sizes and objects of a split and of its image files' sizes."""
-    digest = hashlib.sha256()
-    for number, image in enumerate(split.images):
-        digest.update(f"{image.id} {image.height} {image.width} {split.path(number).stat().st_size}".encode())
-        for values in (image.labels, image.boxes, image.difficult):
-            digest.update(values.tobytes())
-    return digest.hexdigest()
 
 
 def state(source: Source) -> str:

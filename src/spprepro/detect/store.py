@@ -3,7 +3,7 @@
 For SPP-net the costly part is the maps of the image; for R-CNN it is all features of all its windows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +13,7 @@ from numpy.typing import NDArray
 
 from spprepro.detect.features import Described
 from spprepro.detect.sources import Source
-from spprepro.files import read_arrays, replacing
-
-
-class Kept:
-    """Arrays by a key, in files of a folder (None: not kept); written whole or not at all."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
-
-    def get(self, key: str, make: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-        """The arrays of `key`, made now if they are not there."""
-        if self.folder is None:
-            return make()
-        path = self.folder / f"{key}.npz"
-        if path.is_file():
-            return read_arrays(path)
-        arrays = make()
-        with replacing(path) as out:
-            np.savez(out, **arrays)  # type: ignore[arg-type]
-        return arrays
+from spprepro.kept import Kept
 
 
 class SppStore:

@@ -1,4 +1,4 @@
-"""Average precision as the VOC2007 devkit computes it (VOCevaldet.m, xVOCap.m), and its results files.
+"""Detections judged as the VOC2007 devkit judges them (VOCevaldet.m), and its results files.
 
 Detections are evaluated as the devkit evaluates them, from the files: scores with 6 decimals, equal ones in file order.
 So write them, read them back, and evaluate these; the files then give the same numbers again, without a network.
@@ -10,17 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
-from numpy import ndarray
 from numpy.typing import NDArray
 
+from spprepro.average_precision import HIT, IGNORED, MISS, Matches
 from spprepro.data.voc import Split
 from spprepro.detect.boxes import iou
 from spprepro.errors import DataError
 from spprepro.files import write_text
-
-HIT, MISS, IGNORED = 1, 0, -1
-"""A detection finds an object; none, or one found already; a difficult one, which does not count."""
 
 
 @dataclass(frozen=True)
@@ -51,20 +47,6 @@ def class_objects(split: Split, label: int) -> Objects:
     return Objects(len(rows), numbers, np.concatenate(boxes), np.concatenate(difficult))
 
 
-@dataclass(frozen=True)
-class Matches:
-    """A class's detections, best score first, judged; all that a curve, an AP and a bootstrap over images need.
-
-    image: (n,) number of the image; score: (n,); state: (n,) HIT, MISS or IGNORED; positives: (images,) objects that
-    are to be found.
-    """
-
-    image: NDArray[np.int64]
-    score: NDArray[np.float64]
-    state: NDArray[np.int8]
-    positives: NDArray[np.int64]
-
-
 def match(found: Detections, objects: Objects, overlap: float = 0.5) -> Matches:
     """Judge detections: each one's object is the first it overlaps most, difficult or found already though it may be.
 
@@ -91,43 +73,6 @@ def match(found: Detections, objects: Objects, overlap: float = 0.5) -> Matches:
     state[matched[objects.difficult[own[matched]]]] = IGNORED
     positives = np.bincount(objects.image[~objects.difficult], minlength=objects.images)
     return Matches(image, found.score[order], state, positives)
-
-
-def curve(
-    matches: Matches, copies: Int[ndarray, " images"] | None = None
-) -> tuple[Float[ndarray, " n"], Float[ndarray, " n"]]:
-    """Recall and precision after each detection; NaN where 0 is divided by 0, as in the devkit.
-
-    copies: how often each image counts, of a bootstrap over images; None: once.
-    """
-    weight = np.ones(len(matches.positives)) if copies is None else copies
-    times = weight[matches.image]
-    hits, misses = (np.cumsum(times * (matches.state == state)) for state in (HIT, MISS))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return hits / (weight @ matches.positives), hits / (hits + misses)
-
-
-def ap11(recall: Float[ndarray, " n"], precision: Float[ndarray, " n"]) -> float:
-    """VOC2007's AP in [0, 1]: mean over t = 0, 0.1 .. 1 of the best precision at a recall >= t, 0 where there is none.
-
-    The thresholds are i * 0.1, as in Octave and numpy: those of 0.3, 0.6 and 0.7 lie one rounding above.
-    """
-    best = (precision[(recall >= t) & ~np.isnan(precision)] for t in np.arange(11) * 0.1)
-    return float(sum(values.max(initial=0) for values in best) / 11)
-
-
-def ap_area(recall: Float[ndarray, " n"], precision: Float[ndarray, " n"]) -> float:
-    """VOC2010's AP in [0, 1]: area under the precision made to fall monotonically; NaN without objects."""
-    steps = np.concatenate([[0], recall, [1]])
-    heights = np.fmax.accumulate(np.concatenate([[0], precision, [0]])[::-1])[::-1]
-    return float(np.diff(steps) @ heights[1:])
-
-
-def mean_ap(matches: Mapping[str, Matches], copies: Int[ndarray, " images"] | None = None) -> float:
-    """Mean of `ap11` over the classes that have objects to find, in [0, 1]; NaN if none has."""
-    counts = 1 if copies is None else copies
-    scored = [ap11(*curve(each, copies)) for each in matches.values() if (counts * each.positives).any()]
-    return sum(scored) / len(scored) if scored else math.nan
 
 
 def results_path(folder: Path, split: str, name: str) -> Path:

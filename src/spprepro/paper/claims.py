@@ -63,6 +63,10 @@ class Claim:
         value = round(value, 6)
         return self.low < value < self.high if self.strict else self.low <= value <= self.high
 
+    def room(self, value: float) -> float:
+        """From an effect of `value` to the nearest bound; negative beyond it."""
+        return min(value - self.low, self.high - value)
+
 
 def value(effect: Effect, number: Callable[[Place], float | None]) -> float | None:
     """The effect where `number` gives each cell's value; None where a cell has none (the paper does not print it)."""

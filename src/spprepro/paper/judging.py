@@ -2,21 +2,19 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spprepro import outcomes
 from spprepro.errors import DataError
 from spprepro.paper import statistics
 from spprepro.paper.claims import Claim, Effect, Place, Verdict, together, value
+from spprepro.paper.evidence import NoOutcomes, Outcomes, name_of
 from spprepro.paper.filling import test_data
 from spprepro.paper.tables import Cell, Table, cells_of
 from spprepro.records import Found
 
-_TOLERANCE = 1e-6  # points: rounding of the mean of up to millions of bits
 _DEFINED = 0.5  # share of the resamples on which an effect must have a value to be judged by them
 
 
@@ -56,8 +54,8 @@ def judge(
         for table in tables
         if table.number in wanted
     }
-    if evidence.faults:
-        raise DataError(sorted(set(evidence.faults)))
+    if evidence.outcomes.faults:
+        raise DataError(sorted(set(evidence.outcomes.faults)))
     return judged
 
 
@@ -70,24 +68,16 @@ class _Undecidable(Exception):
         self.reason = reason
 
 
-class _Kept(NamedTuple):
-    """What lies beside a record: metric -> (n,) bits, metric -> (resamples,) replicates."""
-
-    wrong: Mapping[str, NDArray[np.bool_]]
-    replicates: Mapping[str, NDArray[np.float32]]
-
-
 class _Evidence:
-    """The records of one tier and, read once each, the outcomes beside them."""
+    """The records of one tier and the outcomes beside them."""
 
     def __init__(self, cells: Mapping[Place, Cell], found: Sequence[Found], tier: str) -> None:
         self.cells, self.tier = cells, tier
-        self.faults: list[str] = []
+        self.outcomes = Outcomes()
         self.jobs: dict[str, dict[int, Found]] = {}
         for item in found:
             if item.record.tier == tier and item.record.status == "ok":
                 self.jobs.setdefault(item.record.experiment, {})[item.record.seed] = item
-        self.kept: dict[Path, _Kept] = {}
 
     def claim(self, claim: Claim) -> JudgedClaim:
         effects = tuple(self.effect(effect, claim) for effect in claim.effects)
@@ -120,11 +110,14 @@ class _Evidence:
         n = sources[0][seeds[0]].record.metrics[str(ours[0][1].metric)].n
         if n == 0:
             return statistics.exact(sum(values) / len(values), len(seeds), claim)
-        kept = {
-            (have[seed].path, cell.metric): self.outcome(have[seed], str(cell.metric))
-            for seed in seeds
-            for (_, cell), have in zip(ours, sources, strict=True)
-        }
+        try:
+            kept = {
+                (have[seed].path, cell.metric): self.outcomes.of(have[seed], str(cell.metric))
+                for seed in seeds
+                for (_, cell), have in zip(ours, sources, strict=True)
+            }
+        except NoOutcomes as why:
+            raise _Undecidable("undecided", str(why)) from why
         if len({part.dtype for part in kept.values()}) > 1:
             raise _Undecidable("undecided", "adds errors counted by image and metrics that have replicates alone")
         bits = next(iter(kept.values())).dtype == np.bool_
@@ -167,56 +160,6 @@ class _Evidence:
                 n = source[seed].record.metrics[str(cell.metric)].n
                 alike.setdefault((n, *test_data(source[seed])), source[seed])
         if len(alike) > 1:
-            names = " and ".join(map(_name, alike.values()))
+            names = " and ".join(map(name_of, alike.values()))
             raise _Undecidable("undecided", f"{names} were tested on different images")
         return seeds, sources
-
-    def outcome(self, item: Found, metric: str) -> NDArray[np.bool_] | NDArray[np.float64]:
-        """(n,) which test images the record counts as wrong, or (resamples,) replicates of another metric, NaN where it
-        is not defined; raises _Undecidable where the record says neither, or they are not its own."""
-        kept, value = self.beside(item), item.record.metrics[metric].value
-        if metric in kept.wrong:
-            return self.wrong(item, metric, kept.wrong[metric])
-        if metric not in kept.replicates:
-            raise _Undecidable("undecided", f"no outcomes of {metric} beside the record of {_name(item)}")
-        replicates = kept.replicates[metric].astype(np.float64)
-        known = replicates[~np.isnan(replicates)]
-        if len(
-            known
-        ):  # AP on resamples lies a little off the AP of the images as they are: what differs more is foreign
-            least, most = float(known.min()), float(known.max())
-            room = most - least + 1e-6 * abs(value) + _TOLERANCE
-            if not least - room <= value <= most + room:
-                self.refuse(item, f"{metric} is {least:.6f} to {most:.6f} on resamples", f"{value:.6f}")
-        return replicates
-
-    def beside(self, item: Found) -> _Kept:
-        """The outcomes beside a record, read once; raises _Undecidable where there are none."""
-        folder = item.path.parent
-        if folder not in self.kept:
-            if not (folder / outcomes.NAME).is_file():
-                raise _Undecidable("undecided", f"no outcomes of the test images beside the record of {_name(item)}")
-            try:
-                self.kept[folder] = _Kept(outcomes.read(folder), outcomes.read_replicates(folder))
-            except DataError as error:
-                self.faults += error.faults
-                self.kept[folder] = _Kept({}, {})
-        return self.kept[folder]
-
-    def wrong(self, item: Found, metric: str, wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """`wrong`, if it gives the record's number."""
-        percent, expected = 100.0 * float(wrong.mean()) if len(wrong) else 0.0, item.record.metrics[metric]
-        if len(wrong) != expected.n or abs(percent - expected.value) > _TOLERANCE:
-            ours = f"{metric} is {percent:.6f} % of {len(wrong)} images"
-            self.refuse(item, ours, f"{expected.value:.6f} % of {expected.n}")
-        return wrong
-
-    def refuse(self, item: Found, ours: str, recorded: str) -> NoReturn:
-        """Notes outcomes that are not those of their record."""
-        file = item.path.parent / outcomes.NAME
-        self.faults.append(f"{file}: {ours}, but the record says {recorded}; run the job again with overwrite=true")
-        raise _Undecidable("undecided", f"the outcomes of {_name(item)} are not its record's")
-
-
-def _name(item: Found) -> str:
-    return f"{item.record.experiment} seed {item.record.seed}"

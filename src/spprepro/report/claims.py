@@ -1,23 +1,30 @@
-"""Claims beside their tables: Markdown, HTML and CSV, and plain lines; each effect becomes text once, in `shown`."""
+"""Claims as text: each effect becomes text here, once, for the page, Markdown, CSV and the terminal."""
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
-from pathlib import PurePosixPath
 
 from spprepro.paper.claims import VERDICTS, Claim, Effect
 from spprepro.paper.judging import JudgedClaim, JudgedEffect
 from spprepro.paper.statistics import Result
-from spprepro.report.sheets import CLAIMS_LEGEND, Sheet, count, md
+from spprepro.report.sheets import Sheet, counted
 
 _CSV_COLUMNS = (
     *("table", "tier", "scale", "claim", "statement", "source", "claim_verdict", "effect", "meaning", "condition"),
     *("unit", "paper", "paper_bears_out", "ours", "low", "high", "images", "seeds", "p", "verdict", "reason"),
     *("images_needed", "seeds_needed"),
 )
-_HEADS = ("effect", "paper", "ours, 95 % interval", "measured on", "verdict", "what would decide it")
+LEGEND = (
+    "An effect is in the unit of its table; the paper's is that of its printed numbers, and as claimed unless it says "
+    "not. The 95 % interval is a paired bootstrap over the test images (of AP and times: over the 1,000 resamples that "
+    "all records share), widened by "
+    "the spread of the seeds where there are several (with one seed it covers the test images alone). confirmed: "
+    "the whole interval is as claimed; contradicted: none of it is; undecided: part of it is; not run: a record is "
+    "missing. p: McNemar's two-sided mid-p, beside the interval, which gives the verdict. What "
+    "would decide it: images or seeds in all, if the effect stays as measured."
+)
+HEADS = ("effect", "paper", "ours, 95 % interval", "measured on", "verdict", "what would decide it")
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,54 @@ class ShownEffect:
         return self.name, f"{self.paper} {self.paper_note}".strip(), self.interval, on, self.verdict, self.why
 
 
-def shown(sheet: Sheet, judged: JudgedEffect, claim: Claim) -> ShownEffect:
+@dataclass(frozen=True)
+class ShownClaim:
+    """A claim as text. `decisive` is the effect that leaves the verdict as it is; None where none could be judged."""
+
+    key: str
+    number: int
+    table: str
+    statement: str
+    source: str
+    condition: str
+    verdict: str
+    tally: str
+    effects: Sequence[ShownEffect]
+    decisive: ShownEffect | None
+    why: str
+
+
+def shown(sheet: Sheet) -> list[ShownClaim]:
+    """The claims of a table."""
+    return [_shown_claim(sheet, claim) for claim in sheet.claims]
+
+
+def _shown_claim(sheet: Sheet, judged: JudgedClaim) -> ShownClaim:
+    claim = judged.claim
+    effects = [_shown_effect(sheet, effect, claim) for effect in judged.effects]
+    deciding = [
+        (claim.room(effect.result.value), text)
+        for effect, text in zip(judged.effects, effects, strict=True)
+        if effect.result and effect.verdict == judged.verdict
+    ]
+    decisive = min(deciding, key=lambda pair: pair[0])[1] if deciding else None
+    reasons = dict.fromkeys(effect.reason for effect in judged.effects if effect.reason)
+    return ShownClaim(
+        key=claim.key,
+        number=sheet.table.number,
+        table=sheet.table.name,
+        statement=claim.statement,
+        source=claim.source,
+        condition=claim.condition,
+        verdict=judged.verdict,
+        tally=_tally(judged),
+        effects=effects,
+        decisive=decisive,
+        why=decisive.why if decisive else "; ".join(reasons),
+    )
+
+
+def _shown_effect(sheet: Sheet, judged: JudgedEffect, claim: Claim) -> ShownEffect:
     """The only place where an effect's numbers become text: as many digits as its cells have."""
     digits = max(sheet.all_cells[place].measure.digits for _, place in judged.effect.terms)
     result, sign = judged.result, "+" if len(judged.effect.terms) > 1 else ""  # of a difference, not of a speed-up
@@ -77,7 +131,7 @@ def lines(sheet: Sheet, claim: JudgedClaim) -> list[str]:
     """The effects of a claim that have been judged, one plain line each, and how many have not."""
     found = []
     for judged in claim.effects:
-        effect = shown(sheet, judged, claim.claim)
+        effect = _shown_effect(sheet, judged, claim.claim)
         if judged.result is not None:
             parts = (effect.interval, f"paper {effect.cells[1]}", effect.cells[3], effect.verdict, effect.why)
             found.append(f"{effect.name}: {'; '.join(part for part in parts if part)}")
@@ -86,38 +140,6 @@ def lines(sheet: Sheet, claim: JudgedClaim) -> list[str]:
     if not found:
         return list(reasons) if len(reasons) == 1 else []
     return found + ([f"{rest} of {len(claim.effects)} effects without records that can judge them"] if rest else [])
-
-
-def markdown(sheet: Sheet) -> list[str]:
-    """The blocks under a table; [] without claims."""
-    if not sheet.claims:
-        return []
-    blocks = ["## Claims", f"{count(sheet.claims)}."]
-    for claim in sheet.claims:
-        head = f"**{claim.verdict}**: {md(claim.claim.statement)} ({md(_about(claim))})"
-        rows = [_HEADS, tuple("---" for _ in _HEADS)]
-        rows += [tuple(md(text) for text in shown(sheet, judged, claim.claim).cells) for judged in claim.effects]
-        blocks += [head, "\n".join(f"| {' | '.join(row)} |" for row in rows)]
-    return [*blocks, CLAIMS_LEGEND]
-
-
-def compact(sheets: Iterable[Sheet], where: PurePosixPath) -> str:
-    """A Markdown list of the claims for which there is something to say; `where` is the folder of the tables."""
-    found = []
-    for sheet in sheets:
-        table = f"[Table {sheet.table.number}]({where / sheet.table.name}.md)"
-        for claim in sheet.claims:
-            if any(judged.result for judged in claim.effects):
-                found.append(f"- **{claim.verdict}** ({table}): {md(claim.claim.statement)} ({_tally(claim)})")
-    return "\n".join(found)
-
-
-def html(sheet: Sheet) -> str:
-    """The claims of a table, each folded, open where there is something to say; "" without claims."""
-    if not sheet.claims:
-        return ""
-    items = "\n".join(_html_claim(sheet, claim) for claim in sheet.claims)
-    return f'<h3>Claims</h3>\n<p class="note">{count(sheet.claims)}.</p>\n{items}'
 
 
 def claims_csv(sheets: Sequence[Sheet]) -> str:
@@ -136,7 +158,7 @@ def claims_csv(sheets: Sequence[Sheet]) -> str:
 
 
 def _csv_effect(sheet: Sheet, judged: JudgedEffect, claim: Claim) -> tuple[object, ...]:
-    result, effect = judged.result, shown(sheet, judged, claim)
+    result, effect = judged.result, _shown_effect(sheet, judged, claim)
     unit = sheet.all_cells[judged.effect.terms[0][1]].measure.unit
     printed = "" if judged.printed is None else effect.paper
     holds = {None: "not printed", True: "yes", False: "no"}[judged.printed_holds]
@@ -146,24 +168,6 @@ def _csv_effect(sheet: Sheet, judged: JudgedEffect, claim: Claim) -> tuple[objec
     measured = (effect.ours, effect.low or effect.ours, effect.high or effect.ours, result.n, result.seeds, effect.p)
     needed = ("" if number is None else number for number in (result.images, result.more_seeds))
     return (*head, *measured, judged.verdict, "", *needed)
-
-
-def _html_claim(sheet: Sheet, claim: JudgedClaim) -> str:
-    what = claim.claim
-    kind = claim.verdict.replace(" ", "-")
-    opened = " open" if any(judged.result for judged in claim.effects) else ""
-    heads = "".join(f'<th scope="col">{head}</th>' for head in _HEADS)
-    body = []
-    for judged in claim.effects:
-        name, *cells = shown(sheet, judged, what).cells
-        row = "".join(f"<td>{escape(text)}</td>" for text in cells)
-        body.append(f'<tr><th scope="row">{escape(name)}</th>{row}</tr>')
-    return (
-        f'<details class="claim"{opened}><summary><b class="{kind}">{claim.verdict}</b> {escape(what.statement)} '
-        f"<span>{escape(_about(claim))}</span></summary>\n"
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(what.key)}"><table>\n'
-        f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{chr(10).join(body)}\n</tbody></table></div></details>"
-    )
 
 
 def _name(sheet: Sheet, effect: Effect) -> str:
@@ -186,7 +190,7 @@ def _measured_on(result: Result | None) -> str:
         return ""
     if result.n == 0:
         return "computed"
-    return f"{result.n:,} images, {result.seeds} seed{'' if result.seeds == 1 else 's'}"
+    return f"{result.n:,} images, {counted(result.seeds, 'seed')}"
 
 
 def _what_would(result: Result | None) -> str:
@@ -209,9 +213,4 @@ def _tally(claim: JudgedClaim) -> str:
     """ "8 effects: 2 confirmed, 6 not run"."""
     verdicts = [judged.verdict for judged in claim.effects]
     kinds = ", ".join(f"{verdicts.count(kind)} {kind}" for kind in VERDICTS if kind in verdicts)
-    return f"{len(verdicts)} effect{'' if len(verdicts) == 1 else 's'}: {kinds}"
-
-
-def _about(claim: JudgedClaim) -> str:
-    """Where the paper says it, what each effect must be, and how many are."""
-    return f"{claim.claim.source}; {claim.claim.condition}; {_tally(claim)}"
+    return f"{counted(len(verdicts), 'effect')}: {kinds}"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from spprepro.errors import DataError
 from spprepro.files import write_text
-from spprepro.report.render import readme_block
+from spprepro.report.markdown import readme_block
 
 BEGIN, END = "<!-- results: made by make report, do not edit -->", "<!-- end of results -->"
 

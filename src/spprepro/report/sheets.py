@@ -4,6 +4,7 @@ Every number becomes text here, once, so that Markdown, CSV, HTML and terminal a
 of the two numbers as shown.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,6 +17,7 @@ from spprepro.paper.filling import Ours, fill
 from spprepro.paper.judging import JudgedClaim, judge
 from spprepro.paper.tables import Cell, CellId, Head, Table, cells_of, load_all
 from spprepro.records import Found
+from spprepro.report.margins import NO_MARGIN, Margin, margins
 
 _SCALES = {
     "mini": "generated classes, narrower networks",
@@ -24,17 +26,10 @@ _SCALES = {
 DASH = "—"
 LEGEND = (
     "ours: mean over seeds ± sample standard deviation; in brackets the gain over the row that the paper "
-    "compares with; difference: ours - paper (known: the note under the table says why); not run: no finished record; "
-    "quoted: no job measures it; computed: follows from the layers, without data; —: not printed."
-)
-CLAIMS_LEGEND = (
-    "An effect is in the unit of its table; the paper's is that of its printed numbers, and as claimed unless it says "
-    "not. The 95 % interval is a paired bootstrap over the test images (of AP and times: over the 1,000 resamples that "
-    "all records share), widened by "
-    "the spread of the seeds where there are several (with one seed it covers the test images alone). confirmed: "
-    "the whole interval is as claimed; contradicted: none of it is; undecided: part of it is; not run: a record is "
-    "missing. p: McNemar's two-sided mid-p, beside the interval, which gives the verdict. What "
-    "would decide it: images or seeds in all, if the effect stays as measured."
+    "compares with; difference: ours - paper (known: the note under the table says why); better, worse: than a claim "
+    "about the cell needs, by so much; inside, outside: of the range that it allows (of several claims, the least "
+    "favourable); not run: no finished record; quoted: no job measures it; computed: follows from the layers, without "
+    "data; —: not printed."
 )
 
 
@@ -49,9 +44,12 @@ class Shown:
     std: str = ""
     ours_gain: str = ""
     seeds: str = ""
+    images: str = ""
     computed: bool = False
     difference: str = ""
     known: bool = False
+    margin: Margin = NO_MARGIN
+    job: str = ""
 
     @property
     def paper_text(self) -> str:
@@ -66,11 +64,12 @@ class Shown:
         return f"{self.ours} ± {self.std}" if self.std else self.ours
 
     @property
-    def ours_notes(self) -> str:
-        if self.computed:
-            return "computed"
-        seeds = f"{self.seeds} seed{'' if self.seeds == '1' else 's'}"
-        return f"({self.ours_gain}), {seeds}" if self.ours_gain else seeds
+    def ours_gain_text(self) -> str:
+        return f"({self.ours_gain})" if self.ours_gain else ""
+
+    @property
+    def seeds_text(self) -> str:
+        return "computed" if self.computed else counted(int(self.seeds), "seed")
 
     @property
     def difference_text(self) -> str:
@@ -105,19 +104,55 @@ class Sheet:
         return [row for row in self.table.rows if row.key in shown]
 
     @property
+    def states(self) -> Counter[str]:
+        """How many cells are run, not run and quoted."""
+        return Counter(cell.state for cell in self.cells.values())
+
+    @property
     def summary(self) -> str:
         """How many of the cells that a job can fill are filled."""
-        states = [cell.state for cell in self.cells.values()]
-        quoted, ours = states.count("quoted"), len(states) - states.count("quoted")
-        parts = [f"{states.count('run')} of {ours} cells filled"] if ours else []
-        return ", ".join(parts + ([f"{quoted} quoted"] if quoted else []))
+        parts = [f"{self.filled} cells filled"] if self.filled else []
+        return ", ".join(parts + ([f"{self.states['quoted']} quoted"] if self.states["quoted"] else []))
+
+    @property
+    def filled(self) -> str:
+        """ "3 of 28", of the cells that a job can fill; "" where there are none."""
+        run, ours = self.states["run"], self.states["run"] + self.states["not run"]
+        return f"{run} of {ours}" if ours else ""
+
+    @property
+    def verdicts(self) -> Counter[str]:
+        """How many claims have each verdict."""
+        return Counter(claim.verdict for claim in self.claims)
+
+    @property
+    def seeds_alike(self) -> bool:
+        """Whether all our numbers are of as many seeds, or all computed: then `measured_on` says it for all."""
+        return len({cell.seeds_text for cell in self.cells.values() if cell.state == "run"}) < 2
+
+    @property
+    def measured_on(self) -> str:
+        """On how many seeds and test images our numbers are: "1 to 3 seeds, 400 test images"; "" without numbers."""
+        run = [cell for cell in self.cells.values() if cell.state == "run"]
+        if not run or all(cell.computed for cell in run):
+            return "computed" if run else ""
+        counts = [
+            sorted({int(getattr(cell, what)) for cell in run if not cell.computed}) for what in ("seeds", "images")
+        ]
+        seeds, images = (" to ".join(f"{n:,}" for n in dict.fromkeys((each[0], each[-1]))) for each in counts)
+        return f"{seeds} seed{'' if seeds == '1' else 's'}, {images} test images"
+
+
+def counted(number: int, what: str) -> str:
+    """ "1 seed", "3 seeds"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def count(claims: Iterable[JudgedClaim]) -> str:
     """ "12 claims: 3 confirmed, 1 contradicted, 5 undecided, 3 not run"; "" without claims."""
     verdicts = [claim.verdict for claim in claims]
     kinds = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS)
-    return f"{len(verdicts)} claim{'' if len(verdicts) == 1 else 's'}: {kinds}" if verdicts else ""
+    return f"{counted(len(verdicts), 'claim')}: {kinds}" if verdicts else ""
 
 
 def collect(
@@ -141,11 +176,6 @@ def collect(
     return [(tier, have, _sheets(tables, have, tier, numbers)) for tier, have in found.items() if have]
 
 
-def md(text: str) -> str:
-    """`text` in a cell of a Markdown table, as it is."""
-    return text.replace("|", "\\|").replace("*", "\\*")
-
-
 def warning(tier: str) -> str:
     """What a reader must know before comparing; "" at the paper's scale."""
     if tier == "paper":
@@ -165,8 +195,9 @@ def _sheets(tables: list[Table], found: list[Found], tier: str, numbers: Sequenc
         ours = fill(table, found, tier)
         sources = {path for filled in ours.values() if filled for path in filled.sources}
         used = [item for item in found if item.path in sources]
+        needed = margins(table.number, claims[table.number], cells)
         shown = {
-            key: _shown(cell, ours)
+            key: _shown(cell, ours, needed.get(key, NO_MARGIN))
             for key, cell in table.cells.items()
             if ours.get(key) is not None or not cell.by_name
         }
@@ -195,7 +226,7 @@ def _labels(tables: list[Table]) -> dict[Place, tuple[str, str, str, str]]:
     return labels
 
 
-def _shown(cell: Cell, ours: Mapping[CellId, Ours | None]) -> Shown:
+def _shown(cell: Cell, ours: Mapping[CellId, Ours | None], margin: Margin) -> Shown:
     """The only place where a cell's numbers become text: as many digits as the paper prints."""
     digits = cell.measure.digits
     paper = "" if cell.printed is None else f"{cell.printed:.{digits}f}"
@@ -220,7 +251,10 @@ def _shown(cell: Cell, ours: Mapping[CellId, Ours | None]) -> Shown:
         std="" if mine.std is None or computed else f"{mine.std:.{digits}f}",
         ours_gain="" if gain is None else f"{gain:f}",
         seeds=str(len(mine.seeds)),
+        images=str(mine.n),
         computed=computed,
         difference="" if difference is None else f"{difference:+f}" if difference else f"{difference:f}",
         known=cell.instead is not None and Decimal(f"{cell.instead:.{digits}f}") == Decimal(text),
+        margin=margin,
+        job=str(cell.job),
     )

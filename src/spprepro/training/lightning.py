@@ -74,8 +74,11 @@ def quiet() -> None:
         "Checkpoint directory .* exists and is not empty",  # that is what resuming looks like
         "The dirpath has changed",
         ".*is smaller than the logging interval",  # small sets have few steps
+        "The `srun` command is available on your system",  # processes are ours to start
         "Experiment logs directory .* exists and is not empty",
         "Total length of `DataLoader` across ranks is zero",  # all parts of a test were there
+        "You are using a custom batch sampler .* for prediction",  # ours drop nothing
+        "predict returned None",  # features go to disk
         "You're resuming from a checkpoint that ended before the epoch ended",  # our loader is stateful
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,46 @@
+"""The pictures of a report, drawn as SVG from what lies beside the records."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from spprepro.files import write_text
+from spprepro.records import Found
+from spprepro.report import classifiers, detectors, plots
+from spprepro.report.sheets import Sheet
+from spprepro.report.style import Drawing, Picture
+
+__all__ = ["Picture", "pictures"]
+
+
+def pictures(tier_dir: Path, found: Sequence[Found], sheets: Sequence[Sheet]) -> list[Picture]:
+    """Draws what the records allow into `tier_dir`, and says where it belongs; raises DataError for damaged traces."""
+    shown = []
+    for picture, svg in _drawings(found, {sheet.table.number: sheet for sheet in sheets}):
+        write_text(tier_dir / picture.path, svg)
+        shown.append(picture)
+    return shown
+
+
+def with_photos(tier_dir: Path, sheets: Sequence[Sheet], voc_root: str) -> Iterator[Path]:
+    """Draws the detections over the photos in the folder `voc_root`, for the reader alone; yields the path."""
+    by_number = {sheet.table.number: sheet for sheet in sheets}
+    tested = detectors.tested(by_number[9], by_number[10])
+    if any(each.found.record.data["name"] == "voc07" for each in tested):
+        for picture, svg in detectors.side_by_side(tested, voc_root):
+            write_text(tier_dir / picture.path, svg)
+            yield tier_dir / picture.path
+
+
+def _drawings(found: Sequence[Found], sheets: dict[int, Sheet]) -> Iterator[Drawing]:
+    if 2 in sheets:
+        yield from classifiers.curves(sheets[2])
+        yield from classifiers.confusion(sheets[2])
+    if {2, 3, 4} <= set(sheets):
+        yield from classifiers.views(sheets, found)
+    if {9, 10} <= set(sheets):
+        tested = detectors.tested(sheets[9], sheets[10])
+        yield from detectors.side_by_side(tested)
+        yield from detectors.precision(tested)
+        if tested:
+            yield detectors.cells()
+    yield from plots.growth(found)

@@ -1,0 +1,49 @@
+"""The traces of finished jobs that lack them, made from what their folders still hold."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from spprepro import records, traces
+from spprepro.config import Config, check
+from spprepro.errors import DataError, Faults
+from spprepro.records import Found
+
+
+def retrace(results_dir: Path, voc_root: str | None) -> Iterator[str]:
+    """Writes the traces that can be made of every record's job; yields, in words, why others cannot.
+
+    A training needs its event files and predictions.npz, a detector its detections/ and the images that it was tested
+    on: those of `voc_root`, else of the folder that the job named. Where the files are gone nothing is said.
+    """
+    for found in records.find(results_dir):
+        folder = found.path.parent
+        try:
+            config = check(yaml.safe_load((folder / "config.yaml").read_text()))
+            if config.kind == "train":
+                from spprepro.classify.traced import trace
+
+                trace(config, folder)
+            elif (folder / "detections").is_dir() and not (folder / traces.EXAMPLES).exists():  # written last
+                _detector(
+                    config if voc_root is None else replace(config, voc=replace(config.voc, root=voc_root)), found
+                )
+        except FileNotFoundError:
+            continue
+        except (Faults, yaml.YAMLError) as error:
+            yield f"{folder}: no pictures from it: {error}"
+
+
+def _detector(config: Config, found: Found) -> None:
+    from spprepro.data.voc import fingerprint
+    from spprepro.detect.evaluate import saved
+    from spprepro.detect.traced import trace
+    from spprepro.pretrained import read_voc
+
+    folder, split = found.path.parent, read_voc(config, "test")
+    if fingerprint(split) != found.record.data["fingerprint"]:
+        raise DataError(f"{split.root}: other images than the job was tested on; name theirs: voc.root=DIR")
+    row = [row for row in config.detection.rows if (folder / "detections" / row).is_dir()][-1]
+    trace(folder, split, saved(folder, split, [row])[row])

@@ -1,0 +1,101 @@
+"""The page as a file: what its first screen says, that it opens alone, and what it needs to be read."""
+
+import re
+from dataclasses import asdict
+from html import unescape
+from pathlib import Path
+
+import pytest
+import yaml
+
+from spprepro.config import check
+from spprepro.errors import DataError
+from spprepro.records import Metric
+from spprepro.report import render
+from tests.conftest import ROOT
+from tests.report.test_render import Cells, put
+from tests.test_config import compose
+
+BENCH = """{"name": "views", "ours": 41.6, "peer": 16.8, "unit": "images/s", "ratio": 2.52, "ratio_min": 2.1,
+"ratio_max": 2.6, "requirement": ">= 5.0", "met": false, "device": "cpu x 2",
+"rounds": {"ours": {"what": "maps"}, "peer": {"what": "crops"}}}"""
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    put(tmp_path, "table1_zf5_nospp", 40.0)
+    put(tmp_path, "table1_zf5_singlesize", 37.0, seed=1, wall_s=3600.0)
+    put(tmp_path, "table12_combined", 0, metrics={"ftfc7_bb_map": Metric(52.0, "%", 400)})
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "views.json").write_text(BENCH)
+    return tmp_path
+
+
+def page(results: Path) -> str:
+    render.report(results)
+    return (results / "mini" / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_first_screen_says_what_was_run_and_how_much_of_each_table_is_there(results: Path) -> None:
+    head = page(results).split('<section id="table01"')[0]
+    text = unescape(re.sub(r"<[^>]+>", "", head))
+    assert "tier=mini" in text and "Not the paper's scale" in text
+    assert "3 records of 3 jobs" in text and "in 3.1 hours on cpu, 32" in text and "mini, 400 test images" in text
+    table = re.search(r"<table.*?</table>", head, re.DOTALL)[0]
+    rows = {row[0].split()[1]: row for row in Cells(table).rows if "Table" in row[0]}
+    assert rows["2"][1] == "4 of 28" and rows["12"][1] == "1 of 63" and rows["13"][1:3] == ["", "7"]
+    assert rows["13"][3:] == ["", "", "", ""]  # no claims
+    for number in rows:
+        assert f'href="#table{int(number):02d}"' in head
+
+
+def test_nothing_comes_from_elsewhere_and_every_link_leads_somewhere(results: Path) -> None:
+    text = page(results)
+    links = Cells(text).links
+    anchors = set(re.findall(r'id="([^"]+)"', text))
+    assert not re.search(r"https?://", text)
+    assert "run-table1_zf5_nospp" in {link[1:] for link in links if link[0] == "#"} <= anchors
+    assert all((results / "mini" / link).is_file() for link in links if link[0] != "#")
+
+
+def test_quoted_rows_are_marked_and_alias_and_edition_are_told(results: Path) -> None:
+    text = page(results)
+    quoted = re.findall(r'<tr class="quoted"><th scope="row">([^<]+)', text)
+    assert "DPM" in quoted and "GoogLeNet" in " ".join(quoted) and "(a) no SPP" not in quoted
+    table12 = text.split('<section id="table12"')[1].split("</section>")[0]
+    assert "The blog summary prints this table as Table 11" in table12 and "arXiv v2" in table12
+
+
+def test_configurations_are_linked_and_tell_who_left_curves(results: Path) -> None:
+    for name, kind in (("table1_zf5_nospp/seed0", "train"), ("table12_combined/seed0", "combine")):
+        settings = asdict(check(compose(f"experiment={name.split('/')[0]}")))
+        assert settings["kind"] == kind
+        (results / "mini" / name / "config.yaml").write_text(yaml.safe_dump(settings))
+    (results / "mini" / "table1_zf5_singlesize" / "seed1" / "config.yaml").write_text("of: {another: version}")
+    rows = {row[0]: row for row in Cells(page(results)).rows if "seed" in row[0]}
+    assert rows["table1_zf5_nospp, seed 0"][1:3] == ["config", "table1_zf5_nospp/seed0"]
+    assert rows["table12_combined, seed 0"][1:3] == ["config", ""]
+    assert rows["table1_zf5_singlesize, seed 1"][1:3] == ["config", ""]
+    (results / "mini" / "table1_zf5_singlesize" / "seed1" / "config.yaml").write_text("a: [")
+    with pytest.raises(DataError, match=r"config\.yaml: damaged"):
+        page(results)
+
+
+def test_measurements_of_speed_stand_with_what_was_asked(results: Path) -> None:
+    row = next(row for row in Cells(page(results)).rows if row[0] == "views")
+    assert row[1:7] == ["41.6", "16.8", "images/s", "2.52 (2.10 to 2.60)", ">= 5.0, not met", "cpu x 2"]
+    (results / "bench" / "views.json").write_text("{}")
+    with pytest.raises(DataError, match=r"views\.json: damaged.*bench=views"):
+        page(results)
+
+
+def test_the_script_is_short_and_headers_can_be_sorted(results: Path) -> None:
+    text = page(results)
+    script = text.split("<script>\n")[1].split("</script>")[0]
+    assert len(script.splitlines()) < 60
+    assert all("scope=" in head for head in re.findall(r"<th\b[^>]*>", text))
+
+
+@pytest.mark.parametrize("tier", ["mini", "small", "paper"])
+def test_the_pages_that_are_kept_are_small(tier: str) -> None:
+    assert (ROOT / "results" / tier / "report.html").stat().st_size < 3e6
