@@ -60,7 +60,7 @@ def _walked(parent: Any, name: Any, key: str) -> Iterator[str]:
     try:
         value = None if OmegaConf.is_missing(parent, name) else parent[name]
     except OmegaConfBaseException:  # refers to what Hydra fills in later
-        value = OmegaConf.to_container(parent, resolve=False)[name]  # type: ignore[index]
+        value = str(OmegaConf.to_container(parent, resolve=False)[name])  # type: ignore[index]
         rest = _PLAIN.sub("", value)
         if "${" in rest or not rest:  # with other text it stays text
             yield f"{key}: {value} cannot be resolved; write a plain value"
