@@ -21,7 +21,9 @@ def metrics(results: Path) -> dict[str, object]:
 
 
 def stamps(results: Path) -> dict[str, int]:
-    return {str(path): path.stat().st_mtime_ns for path in results.glob("smoke/*/seed*/record.json")}
+    """Of the records, and of what TensorBoard shows of them."""
+    kept = [*results.glob("smoke/*/seed*/record.json"), *results.glob("smoke/*/seed*/events.*.record")]
+    return {str(path): path.stat().st_mtime_ns for path in kept}
 
 
 def test_a_table_runs_what_is_missing_and_nothing_that_is_there(cli, tmp_path):
@@ -42,6 +44,7 @@ def test_a_table_runs_what_is_missing_and_nothing_that_is_there(cli, tmp_path):
     assert all(1 <= int(label) <= 20 for line in lines for label in line.split())
 
     before = stamps(results)
+    assert len(before) == 2 * len(found)
     done = cli("experiment=table4", *QUICK)
     assert done.returncode == 0 and "3 jobs, 0 to run" in done.stderr
     assert stamps(results) == before

@@ -1,18 +1,21 @@
 """Skipped where there is no Chromium or no Playwright, which the extra `browser` installs."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.importorskip("playwright", reason="no Playwright: pip install -e '.[browser]'")
-
-from playwright.sync_api import Browser, Page
-
 from tests.browser.opening import CHROMIUM, chromium
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    pytest.importorskip("axe_playwright_python", reason="no Playwright: pip install -e '.[browser]'")
     if CHROMIUM is None:
         pytest.skip("no Chromium on the PATH; Debian's package is chromium")
     with chromium() as opened:
