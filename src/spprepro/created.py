@@ -66,6 +66,6 @@ def _walked(parent: Any, name: Any, key: str) -> Iterator[str]:
             yield f"{key}: {value} cannot be resolved; write a plain value"
     if isinstance(value, DictConfig | ListConfig):
         for part in value if isinstance(value, DictConfig) else range(len(value)):
-            yield from _walked(value, part, f"{key}.{part}")
+            yield from _walked(value, part, f"{key}.{part!s}")
     elif isinstance(value, str) and (name in _CALLED or value.startswith("ext://")) and value not in _ALLOWED:
         yield f"{key}: {value!r} is not run; only Hydra's launchers, sweepers and log handlers are: remove it"
