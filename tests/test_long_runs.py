@@ -47,8 +47,9 @@ def nothing_left():
 
 
 def assert_flat(warm: dict[str, int], end: dict[str, int]) -> None:
-    assert len(warm) >= 2 and warm.keys() == end.keys()
-    growth = {pid: end[pid] / warm[pid] - 1 for pid in warm}
+    lasting = warm.keys() & end.keys()  # workers for a glance at the test images are new each epoch
+    assert len(lasting) >= 2 and len(end) <= len(warm)
+    growth = {pid: end[pid] / warm[pid] - 1 for pid in lasting}
     assert max(growth.values()) < GROWTH, growth
 
 
