@@ -13,7 +13,9 @@ from tests.test_config import compose
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 COMMANDS = re.findall(
-    r"^    .*(?:python|torchrun.*) -m spprepro (?:-m )?((?!-).*?)(?:  .*)?$", "\n".join(PAGES.values()), re.MULTILINE
+    r"^    .*(?:python|torchrun.*) -m spprepro (?:-m )?((?!-).*?)(?:  .*)?$",
+    re.sub(r"\\\n +", "", "\n".join(PAGES.values())),  # commands of several lines
+    re.MULTILINE,
 )
 
 
