@@ -10,7 +10,7 @@ setup: .venv/.done
 
 .venv/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,sweep,export,browser]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,sweep,slurm,export,browser]'
 	touch $@
 
 demo: setup
@@ -36,6 +36,7 @@ bench: setup
 report: setup
 	$(BIN)/python -m spprepro task=report
 	$(BIN)/python -m spprepro.report.readme
+	$(BIN)/python -m spprepro task=plan experiment=all tier=paper trainer=ddp results_dir=none data.root=none voc.root=none caltech.root=none > docs/costs.txt
 
 dashboard: setup
 	$(BIN)/python -m spprepro.report.board

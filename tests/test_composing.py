@@ -26,9 +26,11 @@ def names(jobs: list[Config]) -> list[str]:
 def test_every_cell_of_every_table_has_a_job_that_composes():
     tables = load_all(folders.experiments())
     ours = [cell for table in tables for cell in table.cells.values() if not cell.quoted]
-    found = ordered(jobs_of([table.number for table in tables]))
+    found = at_paper_scale()
     assert {cell.job for cell in ours if not cell.by_name} <= set(names(found))
     assert len(names(found)) == len(set(names(found)))
+    assert {job.tier for job in found} == {"paper"}
+    assert all(set(needs(job)) <= set(names(found)[:place]) for place, job in enumerate(found))
 
 
 def test_jobs_that_run_by_name_are_not_among_those_of_a_table():
@@ -89,10 +91,3 @@ def test_testing_overrides_do_not_reach_the_trainings():
         "valid: table1_overfeat7_multisize, tier=mini, seed=0",
         "valid: table4_overfeat7_multiview, tier=mini, seed=0",
     ]
-
-
-def test_the_paper_scale_is_every_job_of_every_table_at_the_papers_settings():
-    found = at_paper_scale()
-    assert set(jobs_of([table.number for table in load_all(folders.experiments())])) <= set(names(found))
-    assert {job.tier for job in found} == {"paper"}
-    assert all(set(needs(job)) <= set(names(found)[:place]) for place, job in enumerate(found))

@@ -12,7 +12,9 @@ from tests.test_config import compose
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
-COMMANDS = re.findall(r"^    python -m spprepro ((?!-).*?)(?:  .*)?$", "".join(PAGES.values()), re.MULTILINE)
+COMMANDS = re.findall(
+    r"^    .*(?:python|torchrun.*) -m spprepro (?:-m )?((?!-).*?)(?:  .*)?$", "\n".join(PAGES.values()), re.MULTILINE
+)
 
 
 def test_results_are_those_of_the_records():
@@ -26,8 +28,14 @@ def test_commands_are_valid(command):
 
 def test_pictures_and_files_exist():
     for page, text in PAGES.items():
-        for path in re.findall(r"\]\((?!http)([^)]+)\)", text):
-            assert (page.parent / path).exists(), f"{page}: {path}"
+        for path in re.findall(r"\]\((?!http)([^)#]+)", text):
+            assert (page.parent / path).exists(), path
+
+
+@pytest.mark.slow  # composes every job at tier=paper: about 10 s
+def test_costs_are_those_of_the_plan(cli):
+    (command,) = re.findall(r"python -m spprepro (task=plan.*) > docs/costs.txt", (ROOT / "Makefile").read_text())
+    assert cli(*command.split()).stdout == (ROOT / "docs" / "costs.txt").read_text(), "stale: run `make report`"
 
 
 def test_it_stays_short():

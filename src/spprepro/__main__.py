@@ -17,7 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from spprepro import folders
-from spprepro.errors import Faults, Interrupted
+from spprepro.created import refuse_when_composed
+from spprepro.errors import ConfigError, Faults, Interrupted
 from spprepro.overrides import group_options, preflight
 
 _NOT_COMPOSED = (hydra.errors.HydraException, OmegaConfBaseException, yaml.YAMLError)
@@ -92,6 +93,8 @@ def main() -> None:
 
     # options anywhere, as in experiment=... -m seed=0,1
     arguments = get_args_parser().parse_intermixed_args()
+    if arguments.config_path or arguments.config_name:
+        sys.exit(guarded(_refuse_other_primary))
     if not (arguments.help or arguments.hydra_help or arguments.shell_completion):
         places = [folders.conf()] + ([Path(arguments.config_dir)] if arguments.config_dir else [])
         kept, faults = preflight(arguments.overrides, group_options(places), multirun=arguments.multirun)
@@ -108,12 +111,17 @@ def main() -> None:
     # waiting threads that spin would stop a busy machine: measured 9 times slower beside one other process
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # an unforeseen error shows where it happened
+    refuse_when_composed()
     run = hydra.main(version_base="1.3", config_path=str(folders.conf()), config_name="config")(job)
     try:
-        run()
+        sys.exit(guarded(run))
     except _NOT_COMPOSED as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(WRONG)
+
+
+def _refuse_other_primary() -> None:
+    raise ConfigError("--config-path, --config-name: jobs start from conf/config.yaml; add your files by --config-dir")
 
 
 def _jobs_for_table(text: str) -> str:

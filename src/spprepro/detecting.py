@@ -44,7 +44,7 @@ from spprepro.nets.trunks import Backbone
 from spprepro.pretrained import pretrained, read_voc, weights_sha256
 from spprepro.records import Outcome
 from spprepro.terminal import bars
-from spprepro.training.checkpoint import newest
+from spprepro.training.checkpoint import newest, read_checkpoint
 from spprepro.training.cpu import set_threads
 
 RCNN_AT_MOST = 500  # windows of R-CNN's growth at the quick tiers, where it would take most of the job
@@ -289,7 +289,7 @@ def load(config: Config, folder: Path) -> Detector:
             f"{folder / 'checkpoints' / detectors.NAME}: not there or damaged; make it anew: "
             f"experiment={config.name} seed={config.seed} overwrite=true"
         )
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    content = read_checkpoint(path)
     features = features_of(config, _empty(config))
     return detectors.restore(content, features, config.protocol, detectors.regressed(config.detection.method))
 

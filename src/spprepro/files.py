@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from spprepro.errors import DataError
 
@@ -33,6 +33,21 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """The arrays of an .npz file of the project, by name.
+
+    Raises DataError for a file that is missing or damaged, or that holds pickled objects, which are never loaded.
+    """
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            return {name: kept[name] for name in kept.files}
+    except Exception as error:  # of zipfile, zlib, numpy's headers ...
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise DataError(f"{path}: damaged ({reason}); delete it, and the same command makes it again") from error
 
 
 def write_text(path: Path, text: str) -> None:

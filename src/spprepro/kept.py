@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spprepro.files import replacing
+from spprepro.files import read_arrays, replacing
 
 
 class Kept:
@@ -22,8 +22,7 @@ class Kept:
             return make()
         path = self.folder / f"{key}.npz"
         if path.is_file():
-            with np.load(path, allow_pickle=False) as kept:
-                return {name: kept[name] for name in kept.files}
+            return read_arrays(path)
         arrays = make()
         with replacing(path) as out:
             np.savez(out, **arrays)  # type: ignore[arg-type]

@@ -34,6 +34,9 @@ def preflight(overrides: Sequence[str], groups: dict[str, list[str]], *, multiru
                 f"{text}: cannot be read; write key=value, and quote values with spaces or signs: \"key='...'\""
             )
             continue
+        if override.key_or_group == "hydra.searchpath":  # its pkg:// would import anything
+            faults.append(f"{text}: files are searched in conf/ and --config-dir only; leave it out")
+            continue
         if override.is_sweep_override() and not multirun:
             faults.append(f"{text}: several values are a sweep; add -m (multirun)")
             continue

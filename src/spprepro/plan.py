@@ -187,8 +187,10 @@ def images(config: Config, amount: Mapping[str, int]) -> tuple[int, int]:
         return 0, len(config.models) * amount["test" if config.data.split == "test" else "val"]
     if config.kind == "times":
         return 0, config.detection.timed
+    if config.kind == "transfer" and config.transfer.set == "caltech101":
+        return caltech_count(config), caltech_count(config)
     train, test = voc_counts(config)
-    return (train, test) if config.kind == "detect" else (0, len(config.models) * test)
+    return (train, test) if config.kind in ("detect", "transfer") else (0, len(config.models) * test)
 
 
 def parameters_of(config: Config, classes: int) -> int:

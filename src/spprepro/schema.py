@@ -18,7 +18,7 @@ def build(kind: Any, value: Any, key: str, faults: list[str]) -> Any:
             return None
         if all(map(dataclasses.is_dataclass, parts)) and isinstance(value, Mapping):  # told apart by their method
             kinds = {part.method: part for part in parts}
-            if value.get("method") in kinds:
+            if value.get("method") in list(kinds):  # which compares what has no hash, too
                 return build(kinds[value["method"]], value, key, faults)
             faults.append(f"{key}.method: {value.get('method')!r} is not allowed; choose one of {', '.join(kinds)}")
             return value

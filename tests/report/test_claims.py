@@ -52,9 +52,13 @@ def results(tmp_path: Path) -> Path:
     return folder
 
 
-def claims_csv(results: Path, tier: str = "mini") -> dict[tuple[str, str], dict[str, str]]:
-    with (results / tier / "tables" / "claims.csv").open(newline="", encoding="utf-8") as file:
-        return {(line["claim"], line["effect"]): line for line in csv.DictReader(file)}
+def claims_lines(results: Path) -> list[dict[str, str]]:
+    with (results / "mini" / "tables" / "claims.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def claims_csv(results: Path) -> dict[tuple[str, str], dict[str, str]]:
+    return {(line["claim"], line["effect"]): line for line in claims_lines(results)}
 
 
 def test_each_effect_has_its_numbers_and_its_verdict(results: Path) -> None:
@@ -88,7 +92,7 @@ def test_markdown_page_and_csv_agree_to_the_digit(results: Path) -> None:
 
 def test_the_counts_are_those_of_the_verdicts_everywhere(results: Path) -> None:
     render.report(results)
-    verdicts = {key: line["claim_verdict"] for (key, _), line in claims_csv(results).items()}
+    verdicts = {(line["table"], line["claim"]): line["claim_verdict"] for line in claims_lines(results)}
     counts = [list(verdicts.values()).count(kind) for kind in VERDICTS]
     text = ", ".join(f"{count} {kind}" for count, kind in zip(counts, VERDICTS, strict=True))
     assert len(set(verdicts.values())) >= 2
@@ -100,18 +104,18 @@ def test_the_counts_are_those_of_the_verdicts_everywhere(results: Path) -> None:
 def test_one_table_has_every_claim_with_the_effect_that_its_verdict_hangs_on(results: Path) -> None:
     render.report(results)
     section = (results / "mini" / "report.html").read_text(encoding="utf-8").split('<section id="claims">')[1]
-    rows = {row[1]: row for row in Cells(section.split("</section>")[0]).rows if row[0] in VERDICTS}
-    claims: dict[str, list[dict[str, str]]] = {}
-    for line in claims_csv(results).values():
-        claims.setdefault(f"{line['statement']} {line['source']}", []).append(line)
+    rows = {(row[2], row[1]): row for row in Cells(section.split("</section>")[0]).rows if row[0] in VERDICTS}
+    claims: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for line in claims_lines(results):
+        claims.setdefault((f"Table {line['table']}", f"{line['statement']} {line['source']}"), []).append(line)
     assert rows.keys() == claims.keys()
-    for text, effects in claims.items():
-        verdict, _, table, effect, _, why = rows[text]
-        assert (verdict, table) == (effects[0]["claim_verdict"], f"Table {effects[0]['table']}")
+    for key, effects in claims.items():
+        verdict, _, _, effect, _, why = rows[key]
+        assert verdict == effects[0]["claim_verdict"]
         decisive = [line for line in effects if line["verdict"] == verdict and line["ours"]]
         assert any(effect.startswith(f"{line['ours']} [{line['low']}, ") for line in decisive) or not decisive
         assert decisive or (not effect and any(line["reason"] in why for line in effects))
-    slight = next(row for text, row in rows.items() if text.startswith("Training at two sizes lowers"))
+    slight = next(row for (_, text), row in rows.items() if text.startswith("Training at two sizes lowers"))
     assert slight[0] == "undecided" and slight[3].startswith("+0.25 [") and "images" in slight[5]  # top-5: 33 and 32
 
 

@@ -77,7 +77,7 @@ def test_curves_show_every_way_of_training_and_its_sizes(tmp_path: Path) -> None
     picture, svg = drawn(tmp_path)["training"]
     assert picture.section == 2
     assert "(a) no SPP 48.0 %, (c) SPP multi-size trained 40.0 %" in picture.alt  # the mean of 38 and 42
-    assert "(c) SPP multi-size trained 224 and 180" in picture.caption and "from 0.1 to" not in picture.caption
+    assert "(c) SPP multi-size trained 224 and 180." in picture.caption and "from 0.1 to" not in picture.caption
     text = shown(svg)
     assert "ZF-5" in text and "(a) no SPP" in text and "input, pixels" in text and "(b)" not in text
     traces.write_curves(tmp_path / "mini/table1_zf5_nospp/seed0", [])

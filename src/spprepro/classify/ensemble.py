@@ -17,8 +17,8 @@ from spprepro.classify.train import build_classifier, viewing_of
 from spprepro.config import Config, Test, check
 from spprepro.data.imagenet import Image
 from spprepro.errors import DataError
-from spprepro.files import replacing
-from spprepro.training.checkpoint import newest, sha256_file
+from spprepro.files import read_arrays, replacing
+from spprepro.training.checkpoint import newest, read_checkpoint, sha256_file
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def trained(folder: Path) -> Trained:
             f"{folder}/checkpoints: no checkpoint (weights do not travel with records); train it again with "
             f"experiment={config.name} seed={config.seed} overwrite=true"
         )
-    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    state = read_checkpoint(path)["state_dict"]
     last = [value for name, value in state.items() if name.endswith("weight")][-1]
     module = build_classifier(config, len(last), state["mean"].numpy(), state["colour"].numpy())
     own = module.state_dict()
@@ -113,8 +113,8 @@ def _kept_scores(
     path: Path, config: Config, module: Classifier, pictures: tuple[Path, list[Image]]
 ) -> tuple[dict[str, NDArray[np.float32]], float]:
     if path.is_file():
-        with np.load(path, allow_pickle=False) as kept:
-            return {name: kept[name] for name in kept.files if name != "seconds"}, float(kept["seconds"])
+        scores = read_arrays(path)
+        return scores, float(scores.pop("seconds"))
     scores, seconds = score_images(config, module, *pictures)
     if ranks.leads():
         with replacing(path) as out:

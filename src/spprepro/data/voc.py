@@ -95,7 +95,7 @@ def read_labels(split: Split) -> NDArray[np.int8]:
         if not path.is_file():
             faults.append(f"{path}: not found; it says which images show the class: copy it from the VOC devkit")
             continue
-        rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
+        rows = [line.split() for line in _lines(path)]
         strange = next((row for row in rows if len(row) != 2 or row[1] not in ("1", "0", "-1")), None)
         if strange:
             faults.append(
@@ -134,13 +134,18 @@ def _image_path(root: Path, image: str) -> Path:
     return root / "JPEGImages" / f"{image}.jpg"
 
 
+def _lines(path: Path) -> list[str]:
+    """Those with something in them; bytes that are no text become a sign that no id has."""
+    return [line for line in path.read_text("utf-8", errors="replace").splitlines() if line.strip()]
+
+
 def _ids(root: Path, name: str, faults: list[str]) -> list[str]:
     """The usable ids of a split's list."""
     path = _list_path(root, name)
     if not path.is_file():
         faults.append(f"{path}: not found; data.root must hold VOC2007's ImageSets, Annotations and JPEGImages")
         return []
-    ids = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    ids = [line.strip() for line in _lines(path)]
     wrong = [each for each in ids if not _ID.fullmatch(each)]
     faults += [f"{path}: {each[:80]!r} is no id of an image (letters, digits, - and _); correct it" for each in wrong]
     faults += [f"{path}: {each} is there {n} times; keep one" for each, n in Counter(ids).items() if n > 1]

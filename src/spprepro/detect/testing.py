@@ -21,7 +21,7 @@ from spprepro.detect.detector import Detector, Found, detect
 from spprepro.detect.sources import Source, state
 from spprepro.detect.voc_eval import Detections
 from spprepro.errors import DataError
-from spprepro.files import replacing
+from spprepro.files import read_arrays, replacing
 from spprepro.training.cpu import set_threads
 from spprepro.training.lightning import testing
 
@@ -123,10 +123,7 @@ def _write(path: Path, found: dict[int, Found], rows: Sequence[str]) -> None:
 
 
 def _read(folder: Path, rows: Sequence[str], classes: Sequence[str], count: int) -> dict[str, dict[str, Detections]]:
-    kept = []
-    for start in range(0, count, CHUNK):
-        with np.load(_part(folder, start), allow_pickle=False) as part:
-            kept.append({name: part[name] for name in part.files})
+    kept = [read_arrays(_part(folder, start)) for start in range(0, count, CHUNK)]
     images = np.concatenate([part["images"] for part in kept])
     if not np.array_equal(images, np.arange(count)):
         raise DataError(f"{folder}: holds detections of other images than the {count} of the split; delete it")

@@ -161,7 +161,10 @@ def _weights(backbone: Backbone) -> Mapping[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
-        raise DataError(f"{path}: unreadable ({_first_line(error)}); it must be {wanted}") from error
+        raise DataError(
+            f"{path}: unreadable, damaged or with more than tensors in it ({type(error).__name__}); nothing in it was "
+            f"run: it must be {wanted}"
+        ) from error
     if not isinstance(state, Mapping):
         raise DataError(f"{path}: holds a {type(state).__name__}; it must be {wanted}")
     faults = [

@@ -77,7 +77,7 @@ def curves(sheet: Sheet) -> Iterator[Drawing]:
         2,
         Path("plots", "training.svg"),
         "How the networks learn",
-        f"Below: the size of the training images in each epoch ({sizes} pixels). The learning rate falls from "
+        f"Below: the size of the training images in each epoch, in pixels: {sizes}. The learning rate falls from "
         f"{max(rates):g} to {min(rates):g}. Test error: one crop of a part of the test images, a curve to look at, by "
         "which nothing is chosen. Bands: from the lowest to the highest seed, where there are several.",
         f"Training error, test error and input size over {last} epochs. Training error at the end: {ends}.",

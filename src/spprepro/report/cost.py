@@ -104,10 +104,7 @@ def _measured(found: Sequence[Found]) -> list[_Measured]:
     rates: dict[tuple[str, str], list[float]] = {}
     for path, record in found:
         config = configs.get(path)
-        counted = config is not None and config.kind in ("train", "test", "detect") and config.backbone.layers
-        if config is None or not counted or not record.wall_s:
-            continue
-        if not {model.partition(":")[0] for model in config.models} <= by_name.keys():
+        if config is None or not record.wall_s or not _countable(config, by_name):
             continue
         train, test = record.data["train"], record.data["test"]
         amount = {"train": train, "val": test, "test": test, "classes": record.data.get("classes", 0)}
@@ -115,6 +112,15 @@ def _measured(found: Sequence[Found]) -> list[_Measured]:
         done = sum(plan.operations(replace(config, voc=voc), by_name, amount))
         rates.setdefault((f"{record.device}, {record.precision}", config.kind), []).append(done / record.wall_s)
     return [_Measured(device, kind, values) for (device, kind), values in sorted(rates.items())]
+
+
+def _countable(config: Config, by_name: Mapping[str, Config]) -> bool:
+    """Whether the operations of a job follow from its record and the configurations of what it needs."""
+    if not {model.partition(":")[0] for model in config.models} <= by_name.keys():
+        return False
+    if config.kind == "transfer" and config.transfer.set == "caltech101" and not config.caltech.per_class:
+        return False  # how many images is not in the record
+    return config.kind in ("train", "test", "detect", "transfer") and bool(config.backbone.layers)
 
 
 def _hours(job: _Job, rates: Mapping[str, float]) -> float | None:

@@ -1,10 +1,9 @@
-"""Pictures of detectors: what they find in the same images, precision by recall, and how a window is pooled."""
+"""Pictures of detectors: what they find in the same images, and precision by recall."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -13,19 +12,12 @@ from numpy.typing import NDArray
 
 from spprepro import folders
 from spprepro.data import layouts
-from spprepro.detect.windows import mapping_field, to_cells
-from spprepro.nets.geometry import bins, map_side
-from spprepro.nets.trunks import Backbone
 from spprepro.records import Found
 from spprepro.report.sheets import Sheet
-from spprepro.report.style import BLUE, GREY, LOOKS, PINK, RED, Drawing, Picture, draw, dress
-from spprepro.schema import build
+from spprepro.report.style import BLUE, GREY, LOOKS, RED, Drawing, Picture, decoded, draw, dress, outline, show
 from spprepro.traces import RECALLS, Example, Seen, read_examples, read_precision
 
 RIGHT = 0.5  # overlap with an object of its class from which a detection counts (section 4.2)
-SCALE = 688  # of the single-scale detector
-WINDOW = layouts.Task("voc", 0, 1, 53, 53 % len(layouts.CLASSES), f"{layouts.VOC}/JPEGImages/window.jpg")
-"""A generated picture with one object, whose box is the window that is shown."""
 _PIXELS = 240  # sides of photos in a drawing, at most
 
 
@@ -108,14 +100,14 @@ def _findings(axis: Any, example: Example, photo: NDArray[np.uint8] | None) -> N
     """One image: objects, and the detections over them, the best on top."""
     axis.set(xlim=(0, example.width), ylim=(example.height, 0), xticks=[], yticks=[], aspect="equal")
     if photo is not None:
-        axis.imshow(photo, extent=(0, example.width, example.height, 0), interpolation="none")
+        show(axis, photo, (0, example.width, example.height, 0))
     for seen in example.objects:
         if photo is not None:
-            _box(axis, seen.box, color="white", linewidth=2.4, alpha=0.7)
-        _box(axis, seen.box, **_BOXES["object"] | ({} if photo is None else {"color": "black"}))
+            outline(axis, seen.box, color="white", linewidth=2.4, alpha=0.7)
+        outline(axis, seen.box, **_BOXES["object"] | ({} if photo is None else {"color": "black"}))
     for seen in reversed(example.found):
         look = _BOXES["right" if _right(seen) else "wrong"]
-        _box(axis, seen.box, **look)
+        outline(axis, seen.box, **look)
         axis.text(
             min(max(seen.box[0], 0), 0.7 * example.width),
             max(seen.box[1], 0.07 * example.height),
@@ -127,20 +119,15 @@ def _findings(axis: Any, example: Example, photo: NDArray[np.uint8] | None) -> N
         )
 
 
-def _box(axis: Any, box: tuple[float, ...], **look: Any) -> None:
-    x1, y1, x2, y2 = box
-    axis.plot([x1, x2 + 1, x2 + 1, x1, x1], [y1, y1, y2 + 1, y2 + 1, y1], **look)
-
-
 def _photo(folder: Path, example: Example, voc_root: str | None) -> NDArray[np.uint8] | None:
     """An image of the generated set, drawn again as the job in `folder` had it, or a photo; None if it is not here."""
     voc = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["voc"]
     if voc["root"] is not None:
         path = folders.located(voc_root or "") / "JPEGImages" / f"{example.id}.jpg"
-        return _shrunk(_decoded(path.read_bytes())) if voc_root and path.is_file() else None
+        return _shrunk(decoded(path.read_bytes())) if voc_root and path.is_file() else None
     tasks = layouts.tasks("voc", voc["seed"], layouts.Amounts(voc_trainval=voc["trainval"], voc_test=voc["test"]))
     task = next((each for each in tasks if Path(each.path).stem == example.id), None)
-    photo = None if task is None else _decoded(layouts.draw(task)[task.path])
+    photo = None if task is None else decoded(layouts.draw(task)[task.path])
     if photo is None or photo.shape[:2] != (example.height, example.width):  # another version's pictures
         return None
     return _shrunk(photo)
@@ -149,11 +136,6 @@ def _photo(folder: Path, example: Example, voc_root: str | None) -> NDArray[np.u
 def _shrunk(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
     share = _PIXELS / max(photo.shape)
     return np.asarray(cv2.resize(photo, None, fx=share, fy=share, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _decoded(content: bytes) -> NDArray[np.uint8]:
-    """RGB."""
-    return np.asarray(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)
 
 
 def precision(detectors: list[Tested]) -> Iterator[Drawing]:
@@ -208,74 +190,3 @@ def _bends(heights: Sequence[float]) -> tuple[list[float], list[float]]:
     last = len(heights) - 1
     kept = [k for k in range(last + 1) if k in (0, last) or not heights[k - 1] == heights[k] == heights[k + 1]]
     return [RECALLS[k] for k in kept], [heights[k] for k in kept]
-
-
-def cells() -> Drawing:
-    """A window in a generated picture, the cells of ZF-5's last map that it becomes, and the pyramid's bins on them."""
-    files = layouts.draw(WINDOW)
-    photo = _decoded(files[WINDOW.path])
-    (annotation,) = (ElementTree.fromstring(content) for path, content in files.items() if path.endswith(".xml"))
-    corners = [float(annotation.findtext(f"object/bndbox/{key}", "")) - 1 for key in ("xmin", "ymin", "xmax", "ymax")]
-    backbone = build(Backbone, _conf("backbone", "zf5"), "backbone", [])
-    mapping = _conf("protocol", "paper")["mapping"]
-    levels = sorted(_conf("pyramid", "p6321")["levels"])
-    field, short = mapping_field(backbone, mapping), min(photo.shape[:2])
-    scale = (SCALE - 1) / (short - 1)
-    sides = [map_side(backbone, round(side * scale)) for side in photo.shape[:2]]
-    where = to_cells(np.array([corners]), np.array([0]), short, [SCALE], [(sides[0], sides[1])], field, mapping)
-    x1, y1, x2, y2 = where[0].tolist()
-
-    def edge(cell: float) -> float:
-        """The pixel where a cell's square starts: half a stride before its centre."""
-        return (field.centre + field.stride * (cell - 0.5)) / float(scale)
-
-    def paint(figure: Any) -> None:
-        grid = figure.add_gridspec(2, 4, width_ratios=(0.9, 0.9, 1.4, 1.4))
-        whole = figure.add_subplot(grid[:, :2])
-        parts = [figure.add_subplot(grid[k // 2, 2 + k % 2]) for k in range(len(levels))]
-        near = [max(0, int(edge(v))) for v in (x1 - 1, y1 - 1, x2 + 2, y2 + 2)]  # a cell around
-        for axis, (left, top, right, bottom) in (
-            (whole, (0, 0, *photo.shape[1::-1])),
-            *((axis, near) for axis in parts),
-        ):
-            part = photo[top:bottom, left:right]
-            extent = (left, left + part.shape[1], top + part.shape[0], top)
-            axis.imshow(part, extent=extent, interpolation="none")
-            axis.set(xlim=extent[:2], ylim=extent[2:], xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
-        _box(whole, tuple(corners), color=BLUE, linewidth=2, label="window")
-        _box(
-            whole, (edge(x1), edge(y1), edge(x2 + 1) - 1, edge(y2 + 1) - 1), color=RED, ls="--", lw=2, label="its cells"
-        )
-        whole.set_title(f"window, and its {x2 - x1 + 1} x {y2 - y1 + 1} cells")
-        for axis, level in zip(parts, levels, strict=True):
-            axis.vlines([edge(x) for x in range(x1, x2 + 2)], edge(y1), edge(y2 + 1), color="white", lw=0.4, alpha=0.6)
-            axis.hlines([edge(y) for y in range(y1, y2 + 2)], edge(x1), edge(x2 + 1), color="white", lw=0.4, alpha=0.6)
-            for row, (top, bottom) in enumerate(bins(y2 - y1 + 1, level)):
-                for column, (left, right) in enumerate(bins(x2 - x1 + 1, level)):
-                    inset = 0.12  # of a cell: bins may share rows and columns of cells
-                    box = (x1 + left + inset, y1 + top + inset, x1 + right - inset, y1 + bottom - inset)
-                    colour = (PINK, RED)[(row + column) % 2]
-                    _box(axis, tuple(edge(v) - (k > 1) for k, v in enumerate(box)), color=colour, linewidth=1.4)
-            axis.set_title(f"{level} x {level} bins")
-        figure.legend(loc="outside lower center", ncols=2, frameon=False)
-
-    size = f"{corners[2] - corners[0] + 1:.0f} x {corners[3] - corners[1] + 1:.0f} pixels"
-    bins_in_all = sum(level**2 for level in levels)
-    picture = Picture(
-        9,
-        Path("plots", "window.svg"),
-        "How a window is pooled",
-        f"A generated picture, scaled so that its shorter side has {SCALE} pixels. The window becomes those cells of "
-        f"ZF-5's last map whose receptive fields are centred in it (Appendix A; one every {field.stride} pixels of the "
-        f"scaled picture). The pyramid takes each map's maximum over {bins_in_all} bins; some share a row or "
-        "a column of cells.",
-        f"A window of {size} becomes {x2 - x1 + 1} x {y2 - y1 + 1} cells, which the pyramid pools in "
-        f"{', '.join(f'{level} x {level}' for level in levels)} bins, drawn over the picture.",
-    )
-    return draw(picture, 9.4, 4.1, paint)
-
-
-def _conf(group: str, name: str) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((folders.conf() / group / f"{name}.yaml").read_text(encoding="utf-8"))
-    return content

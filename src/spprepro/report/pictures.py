@@ -5,7 +5,7 @@ from pathlib import Path
 
 from spprepro.files import write_text
 from spprepro.records import Found
-from spprepro.report import classifiers, detectors, plots
+from spprepro.report import classifiers, detectors, plots, pooled
 from spprepro.report.sheets import Sheet
 from spprepro.report.style import Drawing, Picture
 
@@ -42,5 +42,5 @@ def _drawings(found: Sequence[Found], sheets: dict[int, Sheet]) -> Iterator[Draw
         yield from detectors.side_by_side(tested)
         yield from detectors.precision(tested)
         if tested:
-            yield detectors.cells()
+            yield pooled.window()
     yield from plots.growth(found)

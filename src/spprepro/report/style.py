@@ -7,13 +7,17 @@ Same content, same bytes.
 import base64
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 from PIL import Image
 
 GREY = "#808080"
@@ -62,6 +66,10 @@ def draw(picture: Picture, width: float, height: float, paint: Callable[[Figure]
     with rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         paint(figure)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for axis in figure.axes:  # the layout's solver differs in the last bits from one time to the next
+            axis.set_position(Bbox(axis.get_position(original=True).get_points().round(4)))
         figure.savefig(out, format="svg", transparent=True, metadata=metadata)
     return picture, re.sub(r"data:image/png;base64,\s*([^\"]+)", _as_jpeg, out.getvalue())
 
@@ -70,6 +78,23 @@ def dress(axis: Any) -> None:
     """A thin grid, and no frame above and at the right."""
     axis.grid(color=GREY, alpha=0.25, linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)
+
+
+def outline(axis: Any, box: Sequence[float], **look: Any) -> None:
+    """A box [x1, y1, x2, y2] whose ends are inclusive pixels."""
+    x1, y1, x2, y2 = box
+    axis.plot([x1, x2 + 1, x2 + 1, x1, x1], [y1, y1, y2 + 1, y2 + 1, y1], **look)
+
+
+def show(axis: Any, photo: NDArray[np.uint8], extent: Sequence[float]) -> None:
+    """A photo where the axis reaches from `extent` [left, right, bottom, top], without ticks."""
+    axis.imshow(photo, extent=extent, interpolation="none")
+    axis.set(xlim=extent[:2], ylim=extent[2:], xticks=[], yticks=[])
+
+
+def decoded(content: bytes) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB of an image file's content; without torch, which a report does not wait for."""
+    return np.asarray(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)
 
 
 def _as_jpeg(found: re.Match[str]) -> str:

@@ -42,8 +42,7 @@ class AtomicCheckpointIO(CheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        loaded: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
-        return loaded
+        return read_checkpoint(Path(path), map_location=map_location or "cpu")
 
     def remove_checkpoint(self, path: str | Path) -> None:
         Path(path).unlink(missing_ok=True)
@@ -58,6 +57,23 @@ def sha256_file(path: Path) -> Path:
 def _sha256(path: Path) -> str:
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def read_checkpoint(path: Path, *, map_location: Any = "cpu", mmap: bool = False) -> dict[str, Any]:
+    """The content of a checkpoint: tensors and plain values; code in it is refused and not run.
+
+    Raises DataError for a file that cannot be read or that holds something else.
+    """
+    try:
+        loaded = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
+    except Exception as error:  # a damaged pickle can raise anything
+        loaded = type(error).__name__
+    if not isinstance(loaded, dict):
+        raise DataError(
+            f"{path}: not a checkpoint of this program, but damaged, or with more than tensors and plain values "
+            f"({loaded}); nothing in it was run: remove it"
+        )
+    return loaded
 
 
 def newest(folder: Path) -> Path | None:
@@ -75,10 +91,9 @@ def newest(folder: Path) -> Path | None:
 
 def refuse_other(path: Path, identity: Mapping[str, Any]) -> None:
     """Raises ConfigError naming each key in which the checkpoint's job differs from this one."""
-    try:
-        kept = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["identity"]
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise DataError(f"{path}: not a checkpoint of this program ({error}); remove it") from error
+    kept = read_checkpoint(path, mmap=True).get("identity")
+    if not isinstance(kept, dict):
+        raise DataError(f"{path}: not a checkpoint of this program's training; remove it")
     faults = [
         f"{key}: {identity.get(key)!r} now, {kept.get(key)!r} in the run to be resumed ({path}); set it back, give the "
         "new run another name=..., or start again with overwrite=true"
