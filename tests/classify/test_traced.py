@@ -43,6 +43,18 @@ def test_an_interrupted_training_has_each_epoch_once(tmp_path):
     assert [each.loss for each in traces.read_curves(tmp_path)] == [14, 34, 54]
 
 
+def test_a_rate_that_was_not_told_again_is_the_one_before(tmp_path):
+    with SummaryWriter(str(tmp_path)) as writer:  # killed in epochs 0 and 2, whose rates came before
+        for epoch in range(4):
+            for name, value in (("epoch", epoch), ("train/error", 90), ("val/error", 80)):
+                writer.add_scalar(name, value, 20 * epoch + 19)
+            if epoch in (1, 3):
+                writer.add_scalar("train/lr", 0.1**epoch, 20 * epoch + 19)
+    trace(CONFIG, tmp_path)
+    rates = [each.rate for each in traces.read_curves(tmp_path)]
+    np.testing.assert_allclose(rates, [CONFIG.training.lr, 0.1, 0.1, 0.001], rtol=1e-5)
+
+
 def test_confusion_counts_images_by_truth_and_best_score(tmp_path):
     labels, best = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 2, 1, 0, 2])
     predict(tmp_path, labels, best, ["n01440764", "n90000001", "n2"])

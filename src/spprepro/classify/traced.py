@@ -30,12 +30,16 @@ def _epochs(config: Config, folder: Path) -> list[Epoch]:
         return {each.step: each.value for each in events.Scalars(name)} if name in events.Tags()["scalars"] else {}
 
     losses, rates, errors, looks = map(logged, ("train/loss", "train/lr", "train/error", "val/error"))
+    epochs = logged("epoch")
     found, first, t = [], 0, config.training
-    for number, last in enumerate(sorted(errors)):
+    for place, last in enumerate(sorted(errors.keys() & looks.keys())):  # a kill may have taken an epoch's end with it
+        number = int(epochs.get(last, place))
         loss = [losses[step] for step in range(first, last + 1) if step in losses]
         size = size_of_epoch(t.mode, t.sizes, config.seed, number)
         mean = float(np.mean(loss)) if loss else None
-        found.append(Epoch(number + 1, size, rates[last], mean, errors[last], looks[last]))
+        told = [step for step in rates if step <= last]  # at an epoch's start, so not where it was gone on with
+        rate = rates[max(told)] if told else t.lr
+        found.append(Epoch(number + 1, size, rate, mean, errors[last], looks[last]))
         first = last + 1
     return found
 
