@@ -59,6 +59,8 @@ def refuse_other_settings(config: Config) -> None:
     except (yaml.YAMLError, AttributeError, ConfigError) as error:
         raise DataError(f"{path}: damaged; start again with overwrite=true") from error
     now = config.identity()
+    if config.kind == "import" and not config.weights.file:  # a job that needs it does not say how it was imported
+        kept, now = ({key: v for key, v in each.items() if not key.startswith("weights.")} for each in (kept, now))
     faults = [
         f"{key}: {now.get(key)!r} now, but {folder} holds a run with {kept.get(key)!r}; set it back, give the new run "
         "another name=..., or start again with overwrite=true"

@@ -26,7 +26,7 @@ CLASSES = tuple(
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep "
     "sofa train tvmonitor".split()
 )
-_ID = re.compile(r"\w[\w-]*", re.ASCII)  # an id becomes part of paths
+_ID = re.compile(r"\w[\w-]{0,99}", re.ASCII)  # an id becomes part of paths
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
