@@ -77,10 +77,12 @@ def test_an_array_of_jobs_with_a_requeue_gives_what_one_machine_gives(slurm, tmp
     numbers = sorted(queue.stdout.split())
     assert len({number.partition("_")[0] for number in numbers}) == 1 and len(numbers) == 2, "one array of two"
     subprocess.run(["scontrol", "requeue", numbers[0]], env=environment, check=True)
-    soon = ["scontrol", "update", f"JobId={numbers[0]}", "StartTime=now"]  # Slurm would wait two minutes
-    while subprocess.run(soon, env=environment, capture_output=True).returncode:
+    state = ["squeue", "-h", "-r", "-j", numbers[0], "-o", "%t"]
+    while subprocess.run(state, env=environment, capture_output=True, text=True).stdout.strip() != "PD":
         assert time.monotonic() < deadline
         time.sleep(0.2)
+    soon = ["scontrol", "update", f"JobId={numbers[0]}", "StartTime=now"]  # Slurm would wait two minutes
+    subprocess.run(soon, env=environment, check=True)
     said, _ = sweep.communicate(timeout=300)
     assert sweep.returncode == 0, said
     for job in JOBS:
