@@ -110,7 +110,7 @@ def test_two_processes_learn_what_one_does(tmp_path, smoke_data):
     one, metrics = finish(tmp_path / "one", smoke_data, *both)
     two, theirs = finish(tmp_path / "two", smoke_data, *both, TWO)
     for name, values in one.items():
-        torch.testing.assert_close(two[name], values, rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(two[name], values, rtol=1e-4, atol=1e-6)  # sums in another order, over 20 steps
     assert {key: (m.value, m.n) for key, m in metrics.items()} == {key: (m.value, m.n) for key, m in theirs.items()}
 
 
