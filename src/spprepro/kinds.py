@@ -188,6 +188,7 @@ def _write_record(
 
 
 def surveyed(config: Config) -> Any:
+    """The survey of the job's pictures; with several processes the first makes it, the others find it."""
     from spprepro.data.prepare import prepare
     from spprepro.terminal import bars
 

@@ -59,7 +59,7 @@ def launch(arguments: Sequence[str], devices: int, nodes: int) -> int:
     reading, writing = os.pipe()  # closed when this process goes, however that happens
     started = []
     for local in range(devices):
-        own = {"RANK": int(place["NODE"]) * devices + local, "LOCAL_RANK": local, _PARENT: reading}
+        own = {"RANK": int(place["GROUP_RANK"]) * devices + local, "LOCAL_RANK": local, _PARENT: reading}
         environment = {**os.environ, **place, **{key: str(value) for key, value in own.items()}}
         started.append(
             subprocess.Popen([sys.executable, *arguments], env=environment, pass_fds=[reading], start_new_session=True)
@@ -99,7 +99,6 @@ def _place(devices: int, nodes: int) -> dict[str, str]:
         address = subprocess.run(hosts, capture_output=True, text=True, check=True).stdout.split()[0]
         node, port = int(os.environ["SLURM_NODEID"]), 20000 + int(os.environ["SLURM_JOB_ID"]) % 20000
     return {
-        "NODE": str(node),
         "GROUP_RANK": str(node),
         "WORLD_SIZE": str(devices * nodes),
         "LOCAL_WORLD_SIZE": str(devices),
