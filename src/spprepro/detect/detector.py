@@ -151,18 +151,18 @@ def save(detector: Detector, folder: Path) -> Path:
     return path
 
 
-def restore(content: Mapping[str, Any], features: Any, protocol: Protocol, regress: str) -> Detector:
-    """The detector of a file's content; `features` has the right layers and takes their weights.
+def restore(content: Mapping[str, Any], features: Any, protocol: Protocol, regress: str, where: str = NAME) -> Detector:
+    """The detector of the content of a file, `where`; `features` has the right layers and takes their weights.
 
     Raises DataError for weights of other layers, and for the content of another kind of file.
     """
     missing = [key for key in ("features", "classes", "svms") if key not in content]
     if missing:
-        raise DataError(f"{NAME}: holds no {' and no '.join(missing)}, so it is no detector; learn it again")
+        raise DataError(f"{where}: holds no {' and no '.join(missing)}, so it is no detector; learn it again")
     try:
         features.load_state_dict(content["features"])
     except RuntimeError as error:
-        raise DataError(f"{NAME}: its weights are not those of config.yaml beside it: {error}") from error
+        raise DataError(f"{where}: its weights are not those of its configuration: {error}") from error
     svms = {
         row: LayerSvms(kept["weights"].numpy(), kept["biases"].numpy(), kept["scale"], kept["rows"])
         for row, kept in content["svms"].items()

@@ -95,10 +95,15 @@ class SppFeatures(nn.Module):
     def describe(self, maps: Sequence[Tensor], boxes: Boxes, size: tuple[int, int], layers: Sequence[str]) -> Described:
         """The named layers for windows of an image of `size`; see LAYERS."""
         pooled, kinds = self.pool(maps, boxes, size)
-        x = pooled.features.float()
+        found = self.fc({"pool5": pooled.features.float()}, layers)
+        return Described(found, pooled.inverse.cpu().numpy(), kinds)
+
+    def fc(self, pooled: dict[str, Tensor], layers: Sequence[str]) -> dict[str, Tensor]:
+        """The layers asked for, from the pooled features pool5."""
+        x = pooled["pool5"]
         found = {"pool5": x, "ftpool5": x}
         found |= fc_layers(self.plain, x, "", layers) | fc_layers(self.tuned, x, "ft", layers)
-        return Described({name: found[name].float() for name in layers}, pooled.inverse.cpu().numpy(), kinds)
+        return {name: found[name].float() for name in layers}
 
 
 def fc_layers(head: Head | None, x: Tensor, prefix: str, layers: Sequence[str]) -> dict[str, Tensor]:
