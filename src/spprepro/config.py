@@ -265,8 +265,12 @@ def _weights_faults(c: Config) -> Iterator[str]:
     w, first = c.weights, len(c.backbone.layers) + 1
     if c.task == "import_weights" and c.kind != "import":
         yield f"kind: {c.kind}; task=import_weights takes a job of kind=import: experiment=caffe_zf5 or caffe_alex5"
-    if c.task == "export" and (c.tables or c.kind not in ("train", "import")):
-        yield f"kind: {c.kind}; task=export takes one trained network, e.g. experiment=table1_zf5_multisize"
+    if c.task == "export" and (c.tables or c.kind not in ("train", "import", "detect")):
+        jobs = dict.fromkeys(f"experiment={model.partition(':')[0]}" for model in c.models)
+        instead = (
+            f"export its models, one by one: {', '.join(jobs)}" if jobs else "e.g. experiment=table1_zf5_multisize"
+        )
+        yield f"kind: {c.kind}; task=export takes one trained network or detector; {instead}"
     if len(w.mean) != 3 or not all(0 <= value <= 255 for value in w.mean):
         yield f"weights.mean: {w.mean} must be three values in [0, 255], of red, green and blue"
     known = [f"fc{number}" for number in range(first, first + 3)]

@@ -1,9 +1,11 @@
 """Jobs about detectors: make one of a trained network, combine several, measure times; and look at one picture."""
 
 import copy
+import json
 import os
 import time
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from spprepro.data.decode import decode
 from spprepro.data.prepare import prepare_voc
 from spprepro.data.voc import CLASSES, Split, fingerprint, read_split
 from spprepro.detect import detector as detectors
-from spprepro.detect import times
+from spprepro.detect import export, times
 from spprepro.detect.detector import Detector
 from spprepro.detect.drawing import draw
 from spprepro.detect.evaluate import evaluate, reevaluate
@@ -35,7 +37,7 @@ from spprepro.detect.testing import test
 from spprepro.detect.traced import trace
 from spprepro.detect.trunk import Head
 from spprepro.detection import EdgeBoxes, MatFiles, SelectiveSearch
-from spprepro.errors import DataError
+from spprepro.errors import ConfigError, DataError
 from spprepro.files import write_text
 from spprepro.nets.geometry import head_inputs
 from spprepro.nets.network import Network
@@ -294,10 +296,34 @@ def load(config: Config, folder: Path) -> Detector:
     return detectors.restore(content, features, config.protocol, detectors.regressed(config.detection.method))
 
 
+def save_exported(path: Path, found: Detector, config: Config, said: Mapping[str, str]) -> None:
+    """A detector as safetensors, with the configuration of its job but for the paths of this machine."""
+    job = replace(
+        config,
+        results_dir="results",
+        data=replace(config.data, root=None),
+        voc=replace(config.voc, root=None),
+        proposals=SelectiveSearch(),
+        backbone=replace(config.backbone, weights=config.backbone.weights and "pretrained"),
+    )
+    export.save(path, found, {"config": json.dumps(asdict(job)), **said})
+
+
+def load_exported(path: Path) -> Detector:
+    """What `save_exported` wrote; raises DataError for another or damaged file."""
+    said, content = export.load(path)
+    try:
+        config = check(json.loads(said["config"]))
+    except (KeyError, ValueError, ConfigError) as error:
+        raise DataError(f"{path}: no configuration of a detector in it ({error}); export it again") from error
+    regress = detectors.regressed(config.detection.method)
+    return detectors.restore(content, features_of(config, _empty(config)), config.protocol, regress, str(path))
+
+
 def _empty(config: Config) -> tuple[Trunk, Network | None]:
     """What `pretrained` gives, before any weights."""
     if config.backbone.torchvision:
-        return trunk_of_torchvision(config.backbone.scaled(config.width)), None
+        return trunk_of_torchvision(config.backbone.scaled(config.width), trained=False), None
     backbone: Backbone = config.backbone.scaled(config.width)
     network = Network(backbone, levels=config.pyramid.levels, classes=2, crop=backbone.crop)
     return trunk_of(network, backbone, config.training.input_scale), None

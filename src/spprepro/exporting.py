@@ -1,101 +1,118 @@
-"""task=export: a finished job's network as files for other programs, with a model card."""
+"""task=export: a finished job's network or detector as files for other programs, with a model card."""
 
-import hashlib
 import importlib.util
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from spprepro import records, runfolder
+from spprepro import detecting, modelcard, records, runfolder
 from spprepro.classify.ensemble import Trained, trained
+from spprepro.composing import needs, ordered
 from spprepro.config import Config
 from spprepro.data.augment import prepare_test
+from spprepro.detect import export as detector_export
+from spprepro.detect.detector import NAME
 from spprepro.errors import ConfigError, DataError
 from spprepro.files import replacing, write_text
 from spprepro.nets import caffe, export
 from spprepro.nets.caffe import Conventions
 from spprepro.nets.export import Exported
+from spprepro.nets.graph import SIZES, difference, pictures
 from spprepro.records import Record
+from spprepro.training.checkpoint import sha256_file
 
 CARD = "MODEL_CARD.md"
-SIZES = ((224, 224), (180, 180), (256, 341), (300, 200))  # height x width at which the ONNX file is compared
-TOLERANCE = 1e-4  # of the largest logit
 _NEEDED = ("safetensors", "onnx", "onnxruntime")
-_LICENCES = {
-    "mini": "The training pictures were drawn by this program; they are under its MIT licence, and so are the weights.",
-    "none": "The weights were imported; the licence of whoever trained them holds. What they were trained on is not "
-    "known to this program.",
-}
-_LICENCE_OF_PHOTOS = (
-    "The weights were trained on photos in ILSVRC's layout. ImageNet and what is made of it (Imagenette) is for "
-    "non-commercial research and education, on the terms of image-net.org; the photos belong to their owners. Another "
-    "folder has a licence of its own."
-)
 
 
 def export_job(config: Config) -> list[Path]:
     """Writes `export/` in the run folder of a finished job and returns its files, the model card first.
 
-    Raises ConfigError for a job that has not run or differs from the one that has, DataError where the ONNX file does
-    not compute what the network does.
+    Raises ConfigError for a job that has not run or differs from the one that has, DataError where an ONNX file does
+    not compute what the network or detector does.
     """
     folder = runfolder.path_of(config)
     record = _finished(config, folder)
-    model, its = _model(folder)
-    out, name = folder / "export", config.name
+    out = folder / "export"
     out.mkdir(exist_ok=True)
     (out / CARD).unlink(missing_ok=True)  # a folder without its card is unfinished
     said = {
-        "job": name,
+        "job": config.name,
         "tier": record.tier,
         "seed": str(record.seed),
         "data": str(record.data["name"]),
         "data fingerprint": str(record.data["fingerprint"]),
-        "checkpoint sha256": its.sha256,
         "metrics": json.dumps({key: metric.value for key, metric in record.metrics.items()}),
     }
+    write = _detector if config.kind == "detect" else _network
+    paths, text = write(config, folder, out, record, said)
+    write_text(out / CARD, text)
+    return [out / CARD, *paths]
+
+
+def _network(
+    config: Config, folder: Path, out: Path, record: Record, said: Mapping[str, str]
+) -> tuple[list[Path], str]:
+    """A classifier's files, and the text of its card."""
+    (model, its), name = _model(folder), config.name
+    said = {**said, "checkpoint sha256": its.sha256}
     paths = [out / f"{name}.safetensors", out / f"{name}.onnx"]
     export.save(paths[0], model, said)
     graph = export.to_onnx(model, said).SerializeToString()
     notes = [f"The ONNX file gives the network's logits within {compare(graph, model):.1e} of the largest"]
-    with replacing(paths[1]) as file:
-        file.write(graph)
+    _write(paths[1], graph)
     try:
         conventions = Conventions(model.levels, model.scale)
-        paths += caffe.save(out, name, model.network, model.backbone, conventions, model.mean.numpy())
+        files = caffe.save(out, name, model.network, model.backbone, conventions, model.mean.numpy())
     except ValueError as error:
+        files = []
         notes.append(f"There are no Caffe files: {error}")
-    write_text(out / CARD, card(record, model, paths, notes))
-    return [out / CARD, *paths]
+    text = modelcard.of_network(model, record, caffe=bool(files))
+    paths += files
+    return paths, modelcard.card(record, text, modelcard.licence(record), paths, notes)
 
 
+def _detector(
+    config: Config, folder: Path, out: Path, record: Record, said: Mapping[str, str]
+) -> tuple[list[Path], str]:
+    """A detector's files, and the text of its card."""
+    found, name = detecting.load(config, folder), config.name
+    said = {**said, "checkpoint sha256": sha256_file(folder / "checkpoints" / NAME).read_text()}
+    paths = [out / f"{name}.safetensors", out / f"{name}_trunk.onnx", out / f"{name}_head.onnx"]
+    detecting.save_exported(paths[0], found, config, said)
+    trunk, head = (part(found, said).SerializeToString() for part in (detector_export.trunk, detector_export.head))
+    worst = detector_export.compare(found, trunk, head)
+    for path, graph in zip(paths[1:], (trunk, head), strict=True):
+        _write(path, graph)
+    start = [runfolder.path_of(ordered([need])[-1]) / records.NAME for need in needs(config)]
+    network = next((records.read(path) for path in start if path.exists()), None)
+    notes = [f"The ONNX files give the detector's map, features, scores and offsets within {worst:.1e} of the largest"]
+    licence = modelcard.licence_of_detector(record, network)
+    return paths, modelcard.card(record, modelcard.of_detector(found, record), licence, paths, notes)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with replacing(path) as out:
+        out.write(content)
+
+
+@torch.inference_mode()
 def compare(graph: bytes, model: Exported) -> float:
     """The largest difference of logits, onnxruntime's from the network's, as a share of the largest logit.
 
-    Raises DataError where it is over TOLERANCE.
+    Raises DataError as nets.graph.difference does.
     """
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(graph)
-    worst = 0.0
-    for height, width in SIZES if model.levels else [(model.crop, model.crop)]:
-        small = torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(height))
-        smooth = torch.nn.functional.interpolate(255 * small, (height, width), mode="bilinear")
-        pixels = smooth.to(torch.uint8)
-        theirs = session.run(["logits"], {"pixels": pixels.numpy()})[0]
-        ours = _logits(model, pixels)
-        worst = max(worst, float(np.abs(theirs - ours).max() / np.abs(ours).max()))
-    if not worst <= TOLERANCE:
-        raise DataError(
-            f"the ONNX graph of {model.backbone.title} differs from the network by {worst:.1e} of the largest logit, "
-            f"over {TOLERANCE:g}: not written; try another version of onnxruntime"
-        )
-    return worst
+    sizes = SIZES if model.levels else [(model.crop, model.crop)]
+    runs = (
+        ({"pixels": pixels}, {"logits": model.network(prepare_test(pixels, model.mean, model.scale))})
+        for pixels in pictures(sizes)
+    )
+    return difference(graph, model.backbone.title, runs)
 
 
 def _finished(config: Config, folder: Path) -> Record:
@@ -122,73 +139,3 @@ def _model(folder: Path) -> tuple[Exported, Trained]:
     backbone = c.backbone.scaled(c.width)
     levels, crop = list(c.pyramid.levels), c.data.crop
     return Exported(network, backbone, levels, crop, module.mean, float(module.scale), names), its
-
-
-@torch.inference_mode()
-def _logits(model: Exported, pixels: torch.Tensor) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = model.network(prepare_test(pixels, model.mean, model.scale)).numpy()
-    return found
-
-
-def card(record: Record, model: Exported, paths: list[Path], notes: list[str]) -> str:
-    """The model card as Markdown."""
-    b, data, name = model.backbone, record.data, record.experiment
-    levels = ",".join(map(str, model.levels))
-    pooling = f"a pyramid {{{levels}}}, {sum(n * n for n in model.levels)} bins" if levels else "no SPP"
-    sizes = "images of any size" if levels else f"crops of {model.crop}x{model.crop} pixels"
-    count = sum(parameter.numel() for parameter in model.network.parameters())
-    rows = [f"| {key} | {m.value:.2f} {m.unit} | {m.n} |" for key, m in record.metrics.items()]
-    files = [f"| `{p.name}` | {p.stat().st_size:,} | {_sha256(p)} |" for p in paths]
-    caffes = any(path.suffix == ".caffemodel" for path in paths)
-    origin = f"imported from `{data['weights']}`" if "weights" in data else f"trained by spprepro at tier={record.tier}"
-    lines = [
-        f"# {name}, tier={record.tier}, seed {record.seed}",
-        f"{b.title} with {pooling}, {count:,} parameters, {len(model.classes)} classes; takes {sizes}. A network of "
-        "the paper *Spatial Pyramid Pooling in Deep Convolutional Networks for Visual Recognition* (arXiv 1406.4729), "
-        f"{origin}. Only tier=paper is of the paper's size.",
-        "## Data",
-        f"{data['name']}, fingerprint `{data['fingerprint'] or 'none'}`: {data['train']:,} training and "
-        f"{data['test']:,} test images.",
-        _LICENCES.get(str(data["name"]), _LICENCE_OF_PHOTOS),
-        "## Metrics",
-        "\n".join(["| metric | value | test images |", "| --- | ---: | ---: |", *rows])
-        if rows
-        else "None was measured.",
-        f"Status of the record: {record.status}; precision {record.precision}, {record.device}, commit "
-        f"{record.git['commit'][:12]}. `{record.command}`",
-        "## Files",
-        "\n".join(["| file | bytes | sha256 |", "| --- | ---: | --- |", *files]),
-        " ".join(f"{note}." for note in notes),
-        "## How to load",
-        _ONNX.format(name=name, crop=model.crop, size="any height and width" if levels else "this size"),
-        _SAFETENSORS.format(name=name),
-        *([_CAFFE.format(name=name, crop=model.crop)] if caffes else []),
-    ]
-    return "\n\n".join(lines) + "\n"
-
-
-_ONNX = """With onnxruntime alone; the mean is subtracted within:
-
-```python
-import numpy as np, onnxruntime
-session = onnxruntime.InferenceSession("{name}.onnx")
-pixels = np.zeros((1, 3, {crop}, {crop}), np.uint8)  # RGB, {size}
-logits, scores = session.run(None, {{"pixels": pixels}})
-classes = session.get_modelmeta().custom_metadata_map["classes"]  # their names, as JSON
-```"""
-_SAFETENSORS = """With spprepro:
-
-```python
-from pathlib import Path
-from spprepro.data.augment import prepare_test
-from spprepro.nets.export import load
-model = load(Path("{name}.safetensors"))
-logits = model.network(prepare_test(pixels, model.mean, model.scale))  # pixels: (n, 3, h, w) torch.uint8, RGB
-```"""
-_CAFFE = """With Caffe: `{name}.prototxt` and `{name}.caffemodel`, for BGR pixels of {crop}x{crop} in [0, 255] less
-`{name}_mean.binaryproto`."""
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -170,7 +170,8 @@ def pictures(sizes: Iterable[tuple[int, int]] = SIZES, count: int = 2) -> Iterat
 def difference(graph: bytes, title: str, runs: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> float:
     """The largest difference of onnxruntime's outputs from ours, as a share of the output's largest value.
 
-    runs: inputs and our outputs by name, arrays or tensors. Raises DataError where it is over TOLERANCE; `title` says of what.
+    runs: inputs and our outputs by name, arrays or tensors; title: of what the graph is. Raises DataError where it is
+    over TOLERANCE.
     """
     import onnxruntime
 

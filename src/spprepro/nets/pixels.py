@@ -39,6 +39,7 @@ def trunk_of(network: Network, backbone: Backbone, input_scale: float) -> Trunk:
     return Trunk(backbone, network.trunk, [MEAN] * 3, [input_scale] * 3)
 
 
-def trunk_of_torchvision(backbone: Backbone) -> Trunk:
-    """The convolutions of the model and weights that `backbone` names, in eval mode; its backbone has their layers."""
-    return Trunk(*torchvision_trunks.build(backbone))
+def trunk_of_torchvision(backbone: Backbone, *, trained: bool = True) -> Trunk:
+    """The convolutions of the model and (if trained) weights that `backbone` names, in eval mode; its backbone has
+    their layers."""
+    return Trunk(*torchvision_trunks.build(backbone, trained=trained))

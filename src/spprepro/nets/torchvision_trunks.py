@@ -23,22 +23,26 @@ _PLAIN = "alexnet, vgg11, vgg13, vgg16, vgg19 (each also with _bn), squeezenet1_
 _FEW = 6  # names of keys in a message
 
 
-def build(backbone: Backbone) -> tuple[Backbone, nn.Module, Colours, Colours]:
+def build(backbone: Backbone, *, trained: bool = True) -> tuple[Backbone, nn.Module, Colours, Colours]:
     """The trunk that backbone.torchvision and backbone.weights name.
 
     Returns the backbone with the layers filled in; the module, in eval mode, (N, 3, H, W) -> (N, C, h, w); mean and
     scale of torchvision's normalisation for pixels of 0 to 255 RGB, input = (pixels - mean) * scale.
     The module ends with the model's last ReLU: the paper has SPP in place of the last pooling (section 2.2).
+    trained: false leaves the weights open, for those of another file; backbone.weights is not looked at then.
     Raises ConfigError if the model is no plain chain of convolutions, DataError if the weights do not fit it.
     """
     model = _without_values(backbone.torchvision)
     trunk = _trunk(backbone.torchvision, model)
     described = _described(backbone, trunk)
-    state = _weights(backbone)
-    _check(backbone, state, model, trunk)
+    if trained:
+        state = _weights(backbone)
+        _check(backbone, state, model, trunk)
     trunk.to_empty(device="cpu")
-    # files of old versions of torch lack BatchNorm's count of batches, which a trained network does not use
-    trunk.load_state_dict({key: state.get(f"features.{key}", torch.tensor(0)) for key in trunk.state_dict()})
+    if (
+        trained
+    ):  # files of old versions of torch lack BatchNorm's count of batches, which a trained network does not use
+        trunk.load_state_dict({key: state.get(f"features.{key}", torch.tensor(0)) for key in trunk.state_dict()})
     normalisation = models.get_model_weights(backbone.torchvision).DEFAULT.transforms()
     red, green, blue = ((255 * m, 1 / (255 * s)) for m, s in zip(normalisation.mean, normalisation.std, strict=True))
     return described, trunk.eval(), (red[0], green[0], blue[0]), (red[1], green[1], blue[1])
