@@ -8,14 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from spprepro.classify.ensemble import trained
-from spprepro.errors import DataError
+from spprepro.config import check
+from spprepro.detect.export import save
+from spprepro.detecting import load, load_exported
+from spprepro.errors import ConfigError, DataError
 from spprepro.exporting import compare
 from spprepro.nets.caffemodel import read
-from spprepro.nets.export import Exported, to_onnx
+from spprepro.nets.export import Exported, read_tensors, to_onnx
 from spprepro.nets.network import Network
+from tests.detect.toys import learned
 from tests.nets.backbones import backbone
+from tests.test_config import compose
 
 pytest.importorskip("onnxruntime", reason="needs the extra `export`")
 
@@ -59,6 +65,58 @@ def test_a_finished_job_as_files(tmp_path, cli, monkeypatch):
     exec(second, names)
     np.testing.assert_allclose(names["logits"].detach().numpy(), wanted, rtol=1e-5, atol=1e-5)
     assert names["model"].classes == np.load(run / "predictions.npz")["classes"].tolist()
+
+
+@pytest.mark.slow  # trains a smoke network and a detector and exports it: about 50 s
+def test_a_finished_detector_as_files(tmp_path, cli, monkeypatch):
+    job = "table9_zf5_1sc"
+    assert cli(f"experiment={job}", "tier=smoke").returncode == 0
+    done = cli("task=export", f"experiment={job}", "tier=smoke")
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "results" / "smoke" / job / "seed0"
+    files = {path.name: path for path in (run / "export").iterdir()}
+    assert set(files) == {"MODEL_CARD.md", *(f"{job}{end}" for end in (".safetensors", "_trunk.onnx", "_head.onnx"))}
+    assert {Path(line).name for line in done.stdout.splitlines()} == set(files)
+    text = files["MODEL_CARD.md"].read_text()
+    record = json.loads((run / "record.json").read_text())
+    value = f"{record['metrics']['ftfc7_bb_map']['value']:.2f} %"
+    for part in ("tier=smoke", record["data"]["fingerprint"], value, "MIT licence", "pyramid {6,3,2,1}"):
+        assert part in text
+    for name, path in files.items():
+        assert name == "MODEL_CARD.md" or hashlib.sha256(path.read_bytes()).hexdigest() in text
+
+    whole = load(check(yaml.safe_load((run / "config.yaml").read_text())), run)
+    picture = torch.randint(0, 256, (3, 120, 160), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    names: dict = {"picture": picture, "boxes": np.array([[0, 0, 159, 119], [20, 10, 90, 80]], float)}
+    monkeypatch.chdir(run / "export")
+    exec(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[1], names)
+    with torch.inference_mode():
+        wanted = whole.find(picture, names["boxes"], whole.rows)
+    assert names["detector"].classes == whole.classes and list(names["found"]) == whole.rows
+    for row in whole.rows:
+        for ours, theirs in zip(names["found"][row], wanted[row], strict=True):
+            assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert str(tmp_path) not in read_tensors(files[f"{job}.safetensors"])[0]["config"]
+
+
+def test_safetensors_without_a_configuration_are_refused(tmp_path):
+    save(tmp_path / "a.safetensors", learned(), {})
+    with pytest.raises(DataError, match=r"a\.safetensors: no configuration of a detector"):
+        load_exported(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("job", "part"),
+    [
+        ("table12_combined", "each alone: experiment=table9_zf5_1sc, experiment=table12_zf5_second"),
+        ("table5_ensemble", "each alone: experiment=table1_overfeat7_multisize"),
+        ("table1_zf5_layers", "e.g. experiment=table1_zf5_nospp"),
+    ],
+)
+def test_jobs_that_are_no_single_model_say_what_to_export(job, part):
+    with pytest.raises(ConfigError, match="task=export takes one trained network or detector") as caught:
+        check(compose("task=export", f"experiment={job}", "tier=smoke"))
+    assert part in str(caught.value)
 
 
 def test_a_graph_that_computes_something_else_is_refused():

@@ -267,9 +267,7 @@ def _weights_faults(c: Config) -> Iterator[str]:
         yield f"kind: {c.kind}; task=import_weights takes a job of kind=import: experiment=caffe_zf5 or caffe_alex5"
     if c.task == "export" and (c.tables or c.kind not in ("train", "import", "detect")):
         jobs = dict.fromkeys(f"experiment={model.partition(':')[0]}" for model in c.models)
-        instead = (
-            f"export its models, one by one: {', '.join(jobs)}" if jobs else "e.g. experiment=table1_zf5_multisize"
-        )
+        instead = f"export its models, each alone: {', '.join(jobs)}" if jobs else "e.g. experiment=table1_zf5_nospp"
         yield f"kind: {c.kind}; task=export takes one trained network or detector; {instead}"
     if len(w.mean) != 3 or not all(0 <= value <= 255 for value in w.mean):
         yield f"weights.mean: {w.mean} must be three values in [0, 255], of red, green and blue"

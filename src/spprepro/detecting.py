@@ -310,14 +310,15 @@ def save_exported(path: Path, found: Detector, config: Config, said: Mapping[str
 
 
 def load_exported(path: Path) -> Detector:
-    """What `save_exported` wrote; raises DataError for another or damaged file."""
+    """What `save_exported` wrote, for use alone: its weights take no gradients. Raises DataError for other files."""
     said, content = export.load(path)
     try:
         config = check(json.loads(said["config"]))
     except (KeyError, ValueError, ConfigError) as error:
         raise DataError(f"{path}: no configuration of a detector in it ({error}); export it again") from error
     regress = detectors.regressed(config.detection.method)
-    return detectors.restore(content, features_of(config, _empty(config)), config.protocol, regress, str(path))
+    features = features_of(config, _empty(config)).requires_grad_(False)
+    return detectors.restore(content, features, config.protocol, regress, str(path))
 
 
 def _empty(config: Config) -> tuple[Trunk, Network | None]:

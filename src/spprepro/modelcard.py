@@ -49,8 +49,8 @@ def card(record: Record, said: Said, licence: str, paths: Sequence[Path], notes:
     files = [f"| `{p.name}` | {p.stat().st_size:,} | {_sha256(p)} |" for p in paths]
     lines = [
         f"# {record.experiment}, tier={record.tier}, seed {record.seed}",
-        f"{said.what} Of the paper *Spatial Pyramid Pooling in Deep Convolutional Networks for Visual Recognition* "
-        "(arXiv 1406.4729). Only tier=paper is of the paper's size.",
+        f"{said.what} It belongs to a reproduction of the paper *Spatial Pyramid Pooling in Deep Convolutional Networks "
+        "for Visual Recognition* (arXiv 1406.4729); only tier=paper is of the paper's size.",
         "## Data",
         f"{data['name']}, fingerprint `{data['fingerprint'] or 'none'}`: {data['train']:,} training and "
         f"{data['test']:,} test images.",
@@ -89,10 +89,7 @@ def of_network(model: Exported, record: Record, *, caffe: bool) -> Said:
     sizes = "images of any size" if levels else f"crops of {model.crop}x{model.crop} pixels"
     count = sum(parameter.numel() for parameter in model.network.parameters())
     origin = f"imported from `{data['weights']}`" if "weights" in data else f"trained by spprepro at tier={record.tier}"
-    what = (
-        f"{b.title} with {pooling}, {count:,} parameters, {len(model.classes)} classes; takes {sizes}. A network "
-        f"{origin}."
-    )
+    what = f"{b.title} with {pooling}, {count:,} parameters, {len(model.classes)} classes; takes {sizes}; {origin}."
     values: dict[str, Any] = {"name": record.experiment, "crop": model.crop}
     values["size"] = "any height and width" if levels else "this size"
     return Said(what, [text.format(**values) for text in (_ONNX, _SAFETENSORS, *([_CAFFE] if caffe else []))])
@@ -138,7 +135,8 @@ def _outputs(detector: Detector) -> str:
     if detector.regressors:
         text += (
             f"{BB} is ftfc7 with moved windows: `offsets[:, k]` of class k are dx, dy (shift of the centre in sides of "
-            "the window, which are x2 - x1 and y2 - y1) and dw, dh (logarithms of the factors of the sides). "
+            "the window, which are x2 - x1 and y2 - y1) and dw, dh (logarithms of the factors of the sides). They are "
+            f"moved {detector.protocol.regress.replace('_nms', '')} the best are chosen. "
         )
     return text + "The pictures' pixels are RGB in [0, 255]; their mean is subtracted within."
 

@@ -12,6 +12,7 @@ from spprepro.detect.boxes import fit_box_regressor
 from spprepro.detect.detector import Detector, Regressors
 from spprepro.detect.features import SppFeatures
 from spprepro.detect.mining import LayerSvms
+from spprepro.detect.rcnn import CropNet, RcnnFeatures
 from spprepro.detect.sources import Source
 from spprepro.detect.trunk import Head
 from spprepro.detection import Protocol
@@ -100,9 +101,25 @@ def spp(
 
 
 def learned(protocol: Protocol | None = None) -> Detector:
-    """Random SVMs and regressors on a random ZF-5, which give all rows of Table 9."""
+    """An SPP-net that gives all rows of Table 9."""
+    return _learned(spp([160, 240], protocol), protocol or Protocol(), "pool5")
+
+
+def rcnn(levels: list[int]) -> Detector:
+    """An R-CNN that gives all rows of Table 9, of two networks with the pyramid `levels`, which may be empty."""
+    nets, backbone = [], replace(zf5().scaled(1 / 16), fc=24)
+    for seed in (0, 1):
+        network = Network(backbone, levels=levels, classes=5, crop=backbone.crop)
+        initialise(network, backbone, method="he", std=0.01, seed=seed)
+        inputs, generator = head_inputs(backbone, levels, backbone.crop), torch.Generator().manual_seed(seed)
+        head = Head(inputs, backbone.fc, len(CLASSES) + 1, 0.5, generator)
+        nets.append(CropNet(trunk_of(network, backbone, 1 / 64), levels, head))
+    return _learned(RcnnFeatures(*nets, backbone.crop).eval(), Protocol(), "ftpool5")
+
+
+def _learned(features: SppFeatures | RcnnFeatures, protocol: Protocol, regress: str) -> Detector:
+    """Random SVMs and regressors."""
     rng = np.random.default_rng(0)
-    features = spp([160, 240], protocol)
     inputs = features.inputs
     lengths = {"pool5": inputs, "fc6": 24, "ftfc6": 24, "ftfc7": 24}
     svms = {
@@ -116,4 +133,4 @@ def learned(protocol: Protocol | None = None) -> Detector:
         boxes = anywhere(120, 160, 20, rng)
         near = boxes + rng.uniform(0, 3, (20, 4)) * [-1, -1, 1, 1]
         each.append(fit_box_regressor(rng.normal(0, 1, (20, inputs)).astype(np.float32), boxes, near, 100.0))
-    return Detector(features, protocol or Protocol(), list(CLASSES), svms, Regressors(each, 0.2), "pool5")
+    return Detector(features, protocol, list(CLASSES), svms, Regressors(each, 0.2), regress)

@@ -39,9 +39,8 @@ def build(backbone: Backbone, *, trained: bool = True) -> tuple[Backbone, nn.Mod
         state = _weights(backbone)
         _check(backbone, state, model, trunk)
     trunk.to_empty(device="cpu")
-    if (
-        trained
-    ):  # files of old versions of torch lack BatchNorm's count of batches, which a trained network does not use
+    if trained:
+        # files of old versions of torch lack BatchNorm's count of batches, which a trained network does not use
         trunk.load_state_dict({key: state.get(f"features.{key}", torch.tensor(0)) for key in trunk.state_dict()})
     normalisation = models.get_model_weights(backbone.torchvision).DEFAULT.transforms()
     red, green, blue = ((255 * m, 1 / (255 * s)) for m, s in zip(normalisation.mean, normalisation.std, strict=True))
