@@ -8,17 +8,20 @@ import pickle
 import random
 import re
 import resource
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from spprepro import folders, records
 from spprepro.config import check
+from spprepro.data import devkit
+from spprepro.data.archives import members
 from spprepro.data.voc import read_labels, read_split
 from spprepro.detect.proposal_files import read_mat
 from spprepro.errors import Faults
 from spprepro.overrides import group_options, preflight
 from tests.conftest import write_picture
+from tests.data import publishing
 from tests.detect.test_proposal_files import BOXES, SIZES, write_v5, write_v5_plain, write_v73
 from tests.test_config import compose
 from tests.test_records import record  # noqa: F401 (a fixture)
@@ -151,6 +154,25 @@ def test_matlab_files_in_hdf5(tmp_path):
     path = tmp_path / "a.mat"
     valid = write_v73(path, BOXES).read_bytes()
     files(lambda: read_mat(path, SIZES), path, valid)
+
+
+def test_the_devkit(tmp_path):
+    """What is in its archive is altered; the archive's own damage is in data/test_archives.py."""
+    path = tmp_path / "kit.tar"
+    valid = []
+    for compress in (True, False):
+        path.write_bytes(publishing.devkit(compress=compress))
+        valid.append({PurePosixPath(each.name).name: each.read() for each in members(path)})
+
+    def read(packed: dict[str, bytes]) -> None:
+        path.write_bytes(publishing.tar(packed))
+        assert all(re.fullmatch(r"n\d{8}", each.wnid) for each in devkit.read(path).synsets)
+
+    def changed(draw: random.Random) -> dict[str, bytes]:
+        packed, name = draw.choice(valid), draw.choice((devkit.META, devkit.META, devkit.TRUTH))
+        return packed | {name: altered(packed[name], draw)}
+
+    survived(read, changed)
 
 
 def test_records(tmp_path, record):  # noqa: F811

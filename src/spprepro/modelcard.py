@@ -49,8 +49,8 @@ def card(record: Record, said: Said, licence: str, paths: Sequence[Path], notes:
     files = [f"| `{p.name}` | {p.stat().st_size:,} | {_sha256(p)} |" for p in paths]
     lines = [
         f"# {record.experiment}, tier={record.tier}, seed {record.seed}",
-        f"{said.what} It belongs to a reproduction of the paper *Spatial Pyramid Pooling in Deep Convolutional Networks "
-        "for Visual Recognition* (arXiv 1406.4729); only tier=paper is of the paper's size.",
+        f"{said.what} It belongs to a reproduction of the paper *Spatial Pyramid Pooling in Deep Convolutional "
+        "Networks for Visual Recognition* (arXiv 1406.4729); only tier=paper is of the paper's size.",
         "## Data",
         f"{data['name']}, fingerprint `{data['fingerprint'] or 'none'}`: {data['train']:,} training and "
         f"{data['test']:,} test images.",

@@ -40,18 +40,25 @@ def tar(files: Mapping[str, bytes], mode: str = "w") -> bytes:
     return out.getvalue()
 
 
-def devkit(counts: tuple[int, ...] = TRAIN_COUNTS, truth: tuple[int, ...] = TRUTH) -> bytes:
+def devkit(
+    counts: tuple[int, ...] = TRAIN_COUNTS,
+    truth: tuple[int, ...] = TRUTH,
+    wnids: tuple[str, ...] = WNIDS,
+    words: str = "thing {}, object",
+    *,
+    compress: bool = True,
+) -> bytes:
     """The development kit: meta.mat has the classes and, behind them, a synset above them."""
     fields = (
         "ILSVRC2012_ID", "WNID", "words", "gloss", "num_children", "children", "wordnet_height", "num_train_images",
     )  # fmt: skip
     synsets = np.empty((len(WNIDS) + 1, 1), [(field, object) for field in fields])
-    for number, (wnid, count) in enumerate(zip(WNIDS, counts, strict=True), 1):
-        row = (number, wnid, f"thing {number}, object", "what it is", 0, np.zeros((1, 0)), 0, count)
+    for number, (wnid, count) in enumerate(zip(wnids, counts, strict=True), 1):
+        row = (number, wnid, words.format(number), "what it is", 0, np.zeros((1, 0)), 0, count)
         synsets[number - 1, 0] = row
     synsets[-1, 0] = (len(WNIDS) + 1, "n00000009", "entity", "all of it", 3, np.array([[1, 2, 3]]), 1, 0)
     meta = io.BytesIO()
-    savemat(meta, {"synsets": synsets})
+    savemat(meta, {"synsets": synsets}, do_compression=compress)
     folder = "ILSVRC2012_devkit_t12"
     lines = "".join(f"{number}\n" for number in truth).encode()
     return tar(

@@ -78,6 +78,9 @@ def test_the_devkit_in_its_own_order(tmp_path: Path) -> None:
         (tar({"data/meta.mat": b""}, "w:gz"), "no ILSVRC2012_validation_ground_truth.txt"),
         (devkit(truth=(1, 4)), "names classes that meta.mat has not"),
         (tar({"meta.mat": b"MATLAB", "ILSVRC2012_validation_ground_truth.txt": b"1"}), "cannot be read"),
+        (devkit(wnids=("n00000003", "../../../x", "n00000002")), r"no WordNet id, such as '\.\./\.\./\.\./x'"),
+        (devkit(wnids=("n00000003",) * 3), "a class is there twice"),
+        (devkit(words="a\nn00000001 b"), "words is no line of text"),
     ],
 )
 def test_a_wrong_devkit_is_named(tmp_path: Path, content: bytes, part: str) -> None:

@@ -4,18 +4,19 @@ ILSVRC numbers its classes in an order of its own (ILSVRC2012_ID, 1-based), not 
 """
 
 import io
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-from scipy.io import loadmat
-
 from spprepro.data.archives import members
+from spprepro.data.matlab import Bounds, read_v5
 from spprepro.errors import DataError
 
 META, TRUTH = "meta.mat", "ILSVRC2012_validation_ground_truth.txt"
+
+BOUNDS = Bounds(entries=4096, value=1 << 14, total=1 << 24)  # 1860 synsets, in text of a few hundred letters
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,25 @@ def read(path: Path) -> Devkit:
     if lacking:
         raise DataError(lacking)
     try:
-        table: Any = np.atleast_1d(loadmat(io.BytesIO(found[META]), squeeze_me=True)["synsets"])
-        leaves = {int(row["ILSVRC2012_ID"]): row for row in table if int(row["num_children"]) == 0}
+        table = read_v5(io.BytesIO(found[META]), ("synsets",), BOUNDS)["synsets"]
+        rows = {int(row["ILSVRC2012_ID"].item()): row for row in table if int(row["num_children"].item()) == 0}
+        leaves = [rows[number] for number in range(1, len(rows) + 1)]
         synsets = [
-            Synset(str(leaves[number]["WNID"]), str(leaves[number]["words"]), int(leaves[number]["num_train_images"]))
-            for number in range(1, len(leaves) + 1)
+            Synset(_text(row, "WNID"), _text(row, "words"), int(row["num_train_images"].item())) for row in leaves
         ]
         truth = [int(line) for line in found[TRUTH].split()]
-    except Exception as error:  # whatever scipy raises for a damaged file
+    except Exception as error:  # whatever comes of a damaged file
         raise DataError(f"{path}: {META} or {TRUTH} cannot be read ({error!r}); get it again") from error
+    wrong = [each.wnid for each in synsets if not re.fullmatch(r"n\d{8}", each.wnid, re.ASCII)]
+    if wrong:  # they become folders
+        raise DataError(f"{path}: {META} has classes that are no WordNet id, such as {wrong[0]!r}; get it again")
     if len({each.wnid for each in synsets}) != len(synsets) or not {*truth} <= {*range(1, len(synsets) + 1)}:
         raise DataError(f"{path}: {TRUTH} names classes that {META} has not, or a class is there twice; get it again")
     return Devkit(synsets, truth)
+
+
+def _text(row: dict[str, Any], field: str) -> str:
+    """A line of text; it goes into a list with a line for each class."""
+    if not isinstance(row[field], str) or not row[field].isprintable():
+        raise ValueError(f"{field} is no line of text")
+    return str(row[field])
