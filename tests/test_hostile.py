@@ -1,7 +1,7 @@
 """Files with code in them are refused in words, and the code does not run.
 
-Documents with entities are in data/test_voc.py, archives in data/test_archives.py, MATLAB's files in
-data/test_matlab.py and detect/test_proposal_files.py, Caffe's in nets/test_caffemodel.py, configurations in test_created.py.
+Documents with entities are in data/test_voc.py, archives in data/test_archives.py, MATLAB's files in data/test_matlab
+and detect/test_proposal_files, Caffe's in nets/test_caffemodel.py, configurations in test_created.py.
 """
 
 import os

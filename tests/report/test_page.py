@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from spprepro import records
 from spprepro.config import check
 from spprepro.errors import DataError
 from spprepro.records import Metric
-from spprepro.report import render
+from spprepro.report import render, runs
 from tests.conftest import ROOT
 from tests.report.test_render import Cells, put
 from tests.test_config import compose
@@ -55,7 +56,7 @@ def test_nothing_comes_from_elsewhere_and_every_link_leads_somewhere(results: Pa
     anchors = set(re.findall(r'id="([^"]+)"', text))
     assert not re.search(r"https?://", text)
     assert "run-table1_zf5_nospp" in {link[1:] for link in links if link[0] == "#"} <= anchors
-    assert all((results / "mini" / link).is_file() for link in links if link[0] != "#")
+    assert all((results / "mini" / link).exists() for link in links if link[0] != "#")
 
 
 def test_quoted_rows_are_marked_and_alias_and_edition_are_told(results: Path) -> None:
@@ -66,7 +67,7 @@ def test_quoted_rows_are_marked_and_alias_and_edition_are_told(results: Path) ->
     assert "The blog summary prints this table as Table 11" in table12 and "arXiv v2" in table12
 
 
-def test_configurations_are_linked_and_tell_who_left_curves(results: Path) -> None:
+def test_configurations_and_the_folders_of_tensorboard_are_linked(results: Path) -> None:
     for name, kind in (("table1_zf5_nospp/seed0", "train"), ("table12_combined/seed0", "combine")):
         settings = asdict(check(compose(f"experiment={name.split('/')[0]}")))
         assert settings["kind"] == kind
@@ -74,11 +75,15 @@ def test_configurations_are_linked_and_tell_who_left_curves(results: Path) -> No
     (results / "mini" / "table1_zf5_singlesize" / "seed1" / "config.yaml").write_text("of: {another: version}")
     rows = {row[0]: row for row in Cells(page(results)).rows if "seed" in row[0]}
     assert rows["table1_zf5_nospp, seed 0"][1:3] == ["config", "table1_zf5_nospp/seed0"]
-    assert rows["table12_combined, seed 0"][1:3] == ["config", ""]
-    assert rows["table1_zf5_singlesize, seed 1"][1:3] == ["config", ""]
-    (results / "mini" / "table1_zf5_singlesize" / "seed1" / "config.yaml").write_text("a: [")
+    assert rows["table12_combined, seed 0"][1:3] == ["config", "table12_combined/seed0"]
+    assert rows["table1_zf5_singlesize, seed 1"][1:3] == ["config", "table1_zf5_singlesize/seed1"]
+
+
+def test_a_damaged_configuration_is_told(results: Path) -> None:
+    found = records.find(results)[0]
+    found.path.with_name("config.yaml").write_text("a: [")
     with pytest.raises(DataError, match=r"config\.yaml: damaged"):
-        page(results)
+        runs.settings(found)
 
 
 def test_measurements_of_speed_stand_with_what_was_asked(results: Path) -> None:

@@ -13,8 +13,8 @@ from spprepro.records import Found, Record
 
 @dataclass(frozen=True)
 class Run:
-    """A record. `record`, `config` and `events` (where TensorBoard's files are; "": none, as of `config`) are relative
-    to the tier's folder; `facts` are label -> text."""
+    """A record. `record`, `config` ("": none) and `events` (the folder of TensorBoard's files, which every kind of job
+    leaves: see report.board) are relative to the tier's folder; `facts` are label -> text."""
 
     job: str
     name: str
@@ -49,14 +49,13 @@ def settings(item: Found) -> Config | None:
 
 def _run(item: Found, tier_dir: Path) -> Run:
     record, folder = item.record, item.path.parent.relative_to(tier_dir).as_posix()
-    config = settings(item)
     return Run(
         job=record.experiment,
         name=f"{record.experiment}, seed {record.seed}",
         status=record.status if record.status == "ok" else f"{record.status}: fills no cell",
         record=f"{folder}/{item.path.name}",
         config=f"{folder}/config.yaml" if item.path.with_name("config.yaml").is_file() else "",
-        events=folder if config and config.kind in ("train", "detect") else "",
+        events=folder,
         facts=_facts(record),
     )
 
