@@ -158,6 +158,16 @@ def test_trained_squeezenet(real_photos):
     assert maps.shape == (1, 512, 13, 13) and maps.min() == 0 and maps.max() > 0
 
 
+def test_open_weights_need_no_file(tmp_path):
+    features = model_of("vgg11_bn")
+    trained = trunk_of_torchvision(given("vgg11_bn", saved(features, tmp_path / "weights.pth")))
+    opened = trunk_of_torchvision(given("vgg11_bn", tmp_path / "none.pth"), trained=False)
+    assert opened.backbone.layers == trained.backbone.layers
+    opened.load_state_dict(trained.state_dict())
+    for key, value in trained.state_dict().items():
+        assert torch.equal(opened.state_dict()[key], value)
+
+
 def test_weights_are_found_in_the_data_home(tmp_path, monkeypatch):
     monkeypatch.setenv("SPPREPRO_DATA", str(tmp_path))
     (tmp_path / "weights").mkdir()
