@@ -16,7 +16,7 @@ from PIL import Image
 
 from spprepro import folders, outcomes, ranks, records, runfolder
 from spprepro.composing import needs, ordered
-from spprepro.config import Config, kept
+from spprepro.config import Config, check, kept
 from spprepro.data.decode import decode
 from spprepro.data.prepare import prepare_voc
 from spprepro.data.voc import CLASSES, Split, fingerprint, read_split
