@@ -12,8 +12,10 @@ import yaml
 
 from spprepro.classify.ensemble import trained
 from spprepro.config import check
-from spprepro.detect.export import save
-from spprepro.detecting import load, load_exported
+from spprepro.detect import export
+from spprepro.detect.detector import Detector
+from spprepro.detect.mining import LayerSvms
+from spprepro.detecting import _empty, features_of, load, load_exported, save_exported
 from spprepro.errors import ConfigError, DataError
 from spprepro.exporting import compare
 from spprepro.nets.caffemodel import read
@@ -99,8 +101,27 @@ def test_a_finished_detector_as_files(tmp_path, cli, monkeypatch):
     assert str(tmp_path) not in read_tensors(files[f"{job}.safetensors"])[0]["config"]
 
 
+@torch.inference_mode()
+def test_a_detector_on_torchvisions_trunk_needs_no_other_file(tmp_path):
+    overrides = ("experiment=table9_squeezenet_1sc", "tier=smoke", "backbone.weights=/home/me/none.pth")
+    config = check(compose(*overrides, "voc.root=/home/me/voc"))
+    features = features_of(config, _empty(config)).eval()
+    for value in features.parameters():
+        value.normal_(0, 0.03)
+    svms = {"pool5": LayerSvms(np.ones((20, features.inputs), np.float32), np.zeros(20, np.float32), 0.1)}
+    classes = [f"class {k}" for k in range(20)]
+    detector, path = Detector(features, config.protocol, classes, svms, None, "pool5"), tmp_path / "a.safetensors"
+    save_exported(path, detector, config, {})
+    again = load_exported(path)
+    assert "/home/me" not in read_tensors(path)[0]["config"] and again.classes == classes
+    for key, value in features.state_dict().items():
+        assert torch.equal(again.features.state_dict()[key], value), key
+    trunk, head = (part(again, {}).SerializeToString() for part in (export.trunk, export.head))
+    assert export.compare(again, trunk, head) < 1e-5
+
+
 def test_safetensors_without_a_configuration_are_refused(tmp_path):
-    save(tmp_path / "a.safetensors", learned(), {})
+    export.save(tmp_path / "a.safetensors", learned(), {})
     with pytest.raises(DataError, match=r"a\.safetensors: no configuration of a detector"):
         load_exported(tmp_path / "a.safetensors")
 
@@ -108,8 +129,8 @@ def test_safetensors_without_a_configuration_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("job", "part"),
     [
-        ("table12_combined", "each alone: experiment=table9_zf5_1sc, experiment=table12_zf5_second"),
-        ("table5_ensemble", "each alone: experiment=table1_overfeat7_multisize"),
+        ("table12_combined", "each alone: experiment=table9_zf5_5sc, experiment=table12_zf5_second"),
+        ("table5_ensemble", ", experiment=table1_overfeat7_multisize"),
         ("table1_zf5_layers", "e.g. experiment=table1_zf5_nospp"),
     ],
 )
