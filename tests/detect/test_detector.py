@@ -185,5 +185,5 @@ def test_a_file_of_something_else_is_named(tmp_path, lost):
 
 def test_weights_of_another_network_are_named(tmp_path):
     content = torch.load(save(learned(), tmp_path), weights_only=True)
-    with pytest.raises(DataError, match="not those of config"):
+    with pytest.raises(DataError, match="not those of its configuration"):
         restore(content, spp([160, 240], levels=(2, 1)), Protocol(), "pool5")
