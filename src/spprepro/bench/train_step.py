@@ -23,7 +23,7 @@ from spprepro.plan import counts
 from spprepro.training.cpu import keep_memory, set_threads
 
 REQUIRED = 2.3  # times the peer; what conf/tier says of bf16 and channels_last on a CPU
-STEPS, ROUNDS = 5, 9
+STEPS, ROUNDS = 5, 7
 
 
 def measure(config: Config) -> None:
