@@ -125,15 +125,17 @@ def test_the_watched_detector_finds_what_the_detector_finds() -> None:
     watch = Stopwatch(torch.device("cpu"))
     watched = detection.watching(found, job.detection.scales, watch, torch.device("cpu"))
     with inference(job):
-        parts, operations = detection.through(watched, picture, boxes, watch)
+        before = {"decode": 0.5, "proposals": 2.0}
+        timed = detection.through(watched, picture, boxes, watch, before=before, rate=1e9)
         ours, theirs = (each.find(picture, boxes, ["ftfc7_bb"])["ftfc7_bb"] for each in (watched, found))
-    assert weights == "drawn" and min(parts.values()) > 0
+    assert weights == "drawn" and min(timed.parts.values()) > 0 and timed.limit == timed.operations / 1e9
+    assert 0.5 < timed.total == pytest.approx(sum(timed.parts.values()) - 2)
     assert sum(len(scores) for _, scores in ours) > 10
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(a[1], b[1])
     net = found.features.trunk.backbone
-    fc = watched.features.distinct * (found.features.inputs * net.fc + net.fc**2)
-    assert operations == fc + sum(layer.multiply_adds for layer in layer_sizes(net, 688, 918))
+    fc = timed.distinct * (found.features.inputs * net.fc + net.fc**2)
+    assert timed.operations == fc + sum(layer.multiply_adds for layer in layer_sizes(net, 688, 918))
 
 
 def test_a_detector_that_was_trained_is_the_one_that_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

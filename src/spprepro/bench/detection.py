@@ -54,29 +54,28 @@ class Work:
     side: int = 2048
 
 
-@dataclass
-class Round:
-    """An entry for each image: seconds of the parts, windows, those that differ, multiply-adds, these a second."""
+@dataclass(frozen=True)
+class Timed:
+    """An image through a detector: seconds of each part, its windows, those that differ, the multiply-adds.
 
-    parts: list[dict[str, float]] = field(default_factory=list)
-    windows: list[int] = field(default_factory=list)
-    distinct: list[int] = field(default_factory=list)
-    operations: list[int] = field(default_factory=list)
-    rates: list[float] = field(default_factory=list)
+    rate: multiply-adds a second of the matrix products beside it.
+    """
 
-    def ms(self, part: str) -> float:
-        """Milliseconds an image."""
-        return 1000 * mean(seconds[part] for seconds in self.parts)
+    parts: dict[str, float]
+    windows: int
+    distinct: int
+    operations: int
+    rate: float
 
     @property
     def total(self) -> float:
-        """Milliseconds an image of all parts but the proposals."""
-        return sum(self.ms(part) for part in self.parts[0] if part != "proposals")
+        """Seconds of all parts but the proposals."""
+        return sum(self.parts.values()) - self.parts["proposals"]
 
     @property
     def limit(self) -> float:
-        """Milliseconds an image that the multiply-adds would take."""
-        return 1000 * mean(count / rate for count, rate in zip(self.operations, self.rates, strict=True))
+        """Seconds that the multiply-adds would take."""
+        return self.operations / self.rate
 
 
 class WatchedFeatures(SppFeatures):
@@ -125,29 +124,25 @@ def measure(config: Config) -> None:
     found, weights = detector(job, split.classes)
     scales = {"1sc": job.detection.scales, "5sc": job.protocol.scales}
     watched = {name: watching(found, own, watch, device) for name, own in scales.items()}
-    rounds: dict[str, list[Round]] = {name: [] for name in scales}
+    rounds: dict[str, list[list[Timed]]] = {name: [] for name in scales}
     with TemporaryDirectory() as scratch, inference(job):
         for turn in range(work.rounds + 1):
-            timed = {name: Round() for name in scales}
-            for number in range(min(work.images, len(split.images))):
+            for name in scales:
+                rounds[name].append([])
+            for number, image in enumerate(split.images[: work.images]):
                 watch.seconds.clear()
                 with watch.part("decode"):
                     picture = Source(split, {}).picture(number)
-                images = [(split.images[number].id, split.path(number))]
-                with watch.part("proposals"):  # kept nowhere, so that they are computed
-                    boxes = propose(images, settings, Path(scratch) / str(turn))[images[0][0]].astype(np.float64)
+                with watch.part("proposals"):  # kept by nobody, so that they are computed
+                    windows = propose([(image.id, split.path(number))], settings, Path(scratch) / str(turn))[image.id]
                 before, rate = dict(watch.seconds), products_rate(work.side, job.trainer.precision, device)
                 for name, each in watched.items():
-                    parts, operations = through(each, picture, boxes, watch)
-                    timed[name].parts.append(before | parts)
-                    timed[name].windows.append(len(boxes))
-                    timed[name].distinct.append(each.features.distinct)
-                    timed[name].operations.append(operations)
-                    timed[name].rates.append(rate)
-            for name in scales:
-                rounds[name].append(timed[name])
+                    boxes = windows.astype(np.float64)
+                    rounds[name][-1].append(through(each, picture, boxes, watch, before=before, rate=rate))
     for name, own in scales.items():
-        finish(_measurement(job, name, own, rounds[name][1:], weights, work, started), config)  # the first warms up
+        finish(
+            _measurement(job, name, own, rounds[name][1:], weights, work.side, started), config
+        )  # the first warms up
 
 
 def detector(job: Config, classes: Sequence[str]) -> tuple[Detector, str]:
@@ -156,6 +151,7 @@ def detector(job: Config, classes: Sequence[str]) -> tuple[Detector, str]:
     if (folder / "checkpoints" / detectors.NAME).is_file():
         return detecting.load(job, folder), f"trained by {JOB}"
     features = spp_features(job, job.backbone.scaled(job.width), job.detection.scales)
+    features.halve = job.detection.keep_maps  # as the trained one has it
     picture, boxes = draw(job.seed, 100)
     with inference(job):
         values = describe(features, picture, boxes, Stopwatch(torch.device("cpu"))).layers[LAYER]
@@ -174,8 +170,10 @@ def watching(found: Detector, scales: Sequence[int], watch: Stopwatch, device: t
     return Detector(features.to(device), found.protocol, found.classes, {LAYER: svms}, found.regressors, found.regress)
 
 
-def through(each: Detector, picture: Tensor, boxes: Boxes, watch: Stopwatch) -> tuple[dict[str, float], int]:
-    """An image through the detector: seconds of the parts, and multiply-adds of convolutions, fc6 and fc7."""
+def through(
+    each: Detector, picture: Tensor, boxes: Boxes, watch: Stopwatch, *, before: dict[str, float], rate: float
+) -> Timed:
+    """An image through the detector, after the parts `before`; multiply-adds: of the convolutions, fc6 and fc7."""
     watch.seconds.clear()
     with watch.part("all"):
         each.find(picture, boxes, [BB])
@@ -185,7 +183,8 @@ def through(each: Detector, picture: Tensor, boxes: Boxes, watch: Stopwatch) -> 
     backbone, (height, width) = features.trunk.backbone, picture.shape[1:]
     sizes = [scaled_size(height, width, scale) for scale in features.scales]
     maps = sum(layer.multiply_adds for size in sizes for layer in layer_sizes(backbone, *size))
-    return parts, maps + features.distinct * (features.inputs * backbone.fc + backbone.fc**2)
+    fc = features.distinct * (features.inputs * backbone.fc + backbone.fc**2)
+    return Timed(before | parts, len(boxes), features.distinct, maps + fc, rate)
 
 
 def products_rate(side: int, precision: str, device: torch.device) -> float:
@@ -202,26 +201,36 @@ def products_rate(side: int, precision: str, device: torch.device) -> float:
 
 
 def _measurement(
-    job: Config, name: str, scales: Sequence[int], rounds: Sequence[Round], weights: str, work: Work, started: str
+    job: Config,
+    name: str,
+    scales: Sequence[int],
+    rounds: Sequence[Sequence[Timed]],
+    weights: str,
+    side: int,
+    started: str,
 ) -> Measurement:
-    first, rate = rounds[0], median(rate for each in rounds for rate in each.rates)
+    first, rate = rounds[0], median(timed.rate for each in rounds for timed in each)
+    parts = {part: [1000 * mean(timed.parts[part] for timed in each) for each in rounds] for part in first[0].parts}
     return Measurement(
         name=f"detection_{name}",
-        ours=Side("one image, all but its proposals", [each.total for each in rounds]),
-        peer=Side("its convolutions, fc6 and fc7 at the rate of matrix products", [each.limit for each in rounds]),
+        ours=Side("one image, all but its proposals", [1000 * mean(timed.total for timed in each) for each in rounds]),
+        peer=Side(
+            "its convolutions, fc6 and fc7 at the rate of matrix products",
+            [1000 * mean(timed.limit for timed in each) for each in rounds],
+        ),
         unit="ms/image",
         sign="<=",
         limit=None,
-        amount={"images": len(rounds) * len(first.parts)},
+        amount={"images": len(rounds) * len(first)},
         settings={
             "network": f"{job.backbone.name} x {job.width:g}, {job.trainer.precision}, weights {weights}",
             "images": "generated, in VOC's layout" if job.voc.root is None else "VOC2007 test",
             "scales": "-".join(map(str, scales)),
-            "windows": round(mean(first.windows), 1),
-            "different windows": round(mean(first.distinct), 1),
-            "multiply-adds of an image, G": round(mean(first.operations) / 1e9, 2),
-            "matrices": f"{work.side}x{work.side}, {rate / 1e9:.0f} G multiply-adds/s",
+            "windows": round(mean(timed.windows for timed in first), 1),
+            "different windows": round(mean(timed.distinct for timed in first), 1),
+            "multiply-adds of an image, G": round(mean(timed.operations for timed in first) / 1e9, 2),
+            "matrices": f"{side}x{side}, {rate / 1e9:.0f} G multiply-adds/s",
         },
         started=started,
-        parts={part: median(each.ms(part) for each in rounds) for part in first.parts[0]},
+        parts={part: median(values) for part, values in parts.items()},
     )
