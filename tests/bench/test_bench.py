@@ -110,12 +110,12 @@ def test_detection_tells_its_parts_beside_the_limit(cli: Callable[..., Any], tmp
         record = json.loads((tmp_path / "results" / "bench" / f"detection_{name}.json").read_text())
         assert record.keys() >= KEYS | {"images"} and (record["requirement"], record["met"]) == ("none", None)
         assert (record["settings"]["scales"], record["unit"]) == (scales, "ms/image")
-        assert list(record["parts"]) == ["decode", "proposals", "maps", "pooling", "fc", "SVMs", "regression, NMS"]
+        assert list(record["parts"]) == ["decode", "proposals", "maps", "pooling", "fc", "SVMs", "regression and NMS"]
         assert min(record["parts"].values()) > 0
         whole = sum(value for part, value in record["parts"].items() if part != "proposals")
         assert min(record["rounds"]["ours"]["values"]) < 1.5 * whole
         assert 0 < record["settings"]["different windows"] <= record["settings"]["windows"]
-        assert "regression, NMS" in done.stdout and "weights drawn" in record["settings"]["network"]
+        assert "regression and NMS" in done.stdout and "weights drawn" in record["settings"]["network"]
 
 
 def test_the_watched_detector_finds_what_the_detector_finds() -> None:

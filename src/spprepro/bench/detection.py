@@ -179,7 +179,7 @@ def through(
         each.find(picture, boxes, [BB])
     s, features = watch.seconds, each.features
     parts = {"maps": s["maps"], "pooling": s["pooling"], "fc": s["described"] - s["pooling"], "SVMs": s["SVMs"]}
-    parts["regression, NMS"] = s["all"] - sum(parts.values())
+    parts["regression and NMS"] = s["all"] - sum(parts.values())
     backbone, (height, width) = features.trunk.backbone, picture.shape[1:]
     sizes = [scaled_size(height, width, scale) for scale in features.scales]
     maps = sum(layer.multiply_adds for size in sizes for layer in layer_sizes(backbone, *size))
