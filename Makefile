@@ -24,14 +24,21 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# make bench PHOTOS=DIR: also the copies of a training set (data.cache) on photos in ImageNet's layout. The generated pictures
+# cannot stand for such: what a copy saves depends on how large and how compressed photos are.
 bench: setup
 	$(BIN)/python -m spprepro task=bench bench=input_pipeline
+	$(if $(PHOTOS),$(BIN)/python -m spprepro task=bench bench=input_pipeline data=imagenet data.root=$(PHOTOS) data.cache=raw)
+	$(if $(PHOTOS),$(BIN)/python -m spprepro task=bench bench=input_pipeline data=imagenet data.root=$(PHOTOS) data.cache=jpeg)
+	$(BIN)/python -m spprepro task=bench bench=train_step
 	$(BIN)/python -m spprepro task=bench bench=train_loop
 	$(BIN)/python -m spprepro task=bench bench=views backbone=overfeat7
 	$(BIN)/python -m spprepro task=bench bench=window_pooling
 	$(BIN)/python -m spprepro task=bench bench=rcnn_vs_spp
+	$(BIN)/python -m spprepro task=bench bench=detection
 	$(BIN)/python -m spprepro task=bench bench=svm
 	$(BIN)/python -m spprepro task=bench bench=transfer
+	$(BIN)/python -m spprepro task=report
 
 report: setup
 	$(BIN)/python -m spprepro task=report

@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from spprepro.config import check
+from spprepro.report import benches
 from spprepro.report.readme import updated
 from tests.conftest import ROOT
 from tests.test_config import compose
@@ -21,6 +22,11 @@ COMMANDS = re.findall(
 
 def test_results_are_those_of_the_records():
     assert updated(README, ROOT / "results") == README, "stale: run `make report`"
+
+
+def test_speeds_are_those_of_the_measurements():
+    kept = (ROOT / "results" / "bench" / benches.NAME).read_text(encoding="utf-8")
+    assert benches.readme(ROOT / "results") == kept, "stale: run `make report`"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -28,7 +28,10 @@ Task = Literal[
     "import_weights", "export",
 ]  # fmt: skip
 Tier = Literal["smoke", "mini", "small", "paper"]
-Bench = Literal["input_pipeline", "train_loop", "views", "window_pooling", "rcnn_vs_spp", "svm", "transfer"]
+Bench = Literal[
+    "input_pipeline", "train_step", "train_loop", "views", "window_pooling", "rcnn_vs_spp", "detection", "svm",
+    "transfer",
+]  # fmt: skip
 Kind = Literal["train", "import", "layers", "test", "detect", "combine", "times", "transfer"]
 Test = Literal["ten", "crop", "full", "ten_maps", "multiview", "multiview_full"]
 

@@ -15,7 +15,8 @@ import torch
 from omegaconf import OmegaConf
 from torch.utils.data import DataLoader
 
-from spprepro.bench import rcnn_vs_spp, svm
+from spprepro import detecting
+from spprepro.bench import detection, rcnn_vs_spp, svm, train_step
 from spprepro.bench.input_pipeline import resampled
 from spprepro.bench.result import Measurement, Side, finish
 from spprepro.bench.train_loop import BareSteps, bare_steps
@@ -25,14 +26,17 @@ from spprepro.classify.views import score
 from spprepro.config import Config, check
 from spprepro.data.loader import whole
 from spprepro.data.prepare import prepare
+from spprepro.detect.learning import inference
 from spprepro.detect.rcnn import CropNet, RcnnFeatures
+from spprepro.detect.times import Stopwatch
 from spprepro.errors import ConfigError
 from spprepro.folders import conf
+from spprepro.nets.geometry import layer_sizes
 from spprepro.training.lightning import fitting
 
 KEYS = {
     "name", "ours", "peer", "unit", "ratio", "ratio_min", "ratio_max", "requirement", "met", "workers", "threads",
-    "cpu_count", "device", "versions", "git", "command", "started",
+    "cpu", "cpu_count", "device", "versions", "git", "command", "started",
 }  # fmt: skip
 
 
@@ -69,6 +73,84 @@ def test_command_leaves_a_whole_record(
     assert record["met"] == (record["ratio"] >= float(bound) if sign == ">=" else record["ratio"] <= float(bound))
     assert record["command"] == f"python -m spprepro task=bench bench={bench} tier=smoke data.workers=1"
     assert f"required {limit}: {'met' if record['met'] else 'NOT met'}" in done.stdout
+
+
+@pytest.mark.slow  # a process loads torch and takes a dozen steps: about 15 s on a busy machine
+def test_train_step_leaves_a_record_for_each_size(cli: Callable[..., Any], tmp_path: Path) -> None:
+    done = cli("task=bench", "bench=train_step", "tier=smoke")
+    assert done.returncode == 0, done.stderr
+    for size in (224, 180):
+        record = json.loads((tmp_path / "results" / "bench" / f"train_step_{size}.json").read_text())
+        assert record.keys() >= KEYS | {"images"} and record["unit"] == "images/s"
+        assert record["requirement"] == ">= 2.3" and record["met"] == (record["ratio"] >= 2.3)
+        assert record["settings"]["size"] == size and record["ours"] > 0 and record["peer"] > 0
+
+
+def test_a_step_of_stock_modules_learns_the_same() -> None:
+    """Without dropout and in the same precision both sides end with the same weights, so they do the same work."""
+    config = smoke("training.dropout=0", "training.batch=4")
+    sides = [train_step.classifier(config, 5), train_step.stock(config, 5)]
+    kinds = {type(module).__name__ for module in sides[1].network.modules()}
+    assert not kinds & {"WithinChannelLRN", "SpatialPyramidPooling"} and "AdaptiveMaxPool2d" in kinds
+    for size in (224, 180):
+        for side in sides:
+            step = bare_steps(side, [train_step.batch(config, 5, size)], "fp32", torch.device("cpu"))
+            before = [weights.clone() for weights in side.network.parameters()]
+            step()
+        ours, peer = (list(side.network.parameters()) for side in sides)
+        assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(ours, peer, strict=True))
+        assert not any(torch.equal(a, b) for a, b in zip(before, peer, strict=True))
+
+
+@pytest.mark.slow  # a process loads torch, and proposals of two images are searched three times: about 20 s
+def test_detection_tells_its_parts_beside_the_limit(cli: Callable[..., Any], tmp_path: Path) -> None:
+    done = cli("task=bench", "bench=detection", "tier=smoke")
+    assert done.returncode == 0, done.stderr
+    for name, scales in (("1sc", "688"), ("5sc", "480-576-688-864-1200")):
+        record = json.loads((tmp_path / "results" / "bench" / f"detection_{name}.json").read_text())
+        assert record.keys() >= KEYS | {"images"} and (record["requirement"], record["met"]) == ("none", None)
+        assert (record["settings"]["scales"], record["unit"]) == (scales, "ms/image")
+        assert list(record["parts"]) == ["decode", "proposals", "maps", "pooling", "fc", "SVMs", "regression and NMS"]
+        assert min(record["parts"].values()) > 0
+        whole = sum(value for part, value in record["parts"].items() if part != "proposals")
+        assert min(record["rounds"]["ours"]["values"]) < 1.5 * whole
+        assert 0 < record["settings"]["different windows"] <= record["settings"]["windows"]
+        assert "regression and NMS" in done.stdout and "weights drawn" in record["settings"]["network"]
+
+
+def test_the_watched_detector_finds_what_the_detector_finds() -> None:
+    job = smoke("experiment=table9_zf5_1sc")
+    found, weights = detection.detector(job, ["a", "b"])
+    picture, boxes = rcnn_vs_spp.draw(0, 40)
+    watch = Stopwatch(torch.device("cpu"))
+    watched = detection.watching(found, job.detection.scales, watch, torch.device("cpu"))
+    with inference(job):
+        before = {"decode": 0.5, "proposals": 2.0}
+        timed = detection.through(watched, picture, boxes, watch, before=before, rate=1e9)
+        ours, theirs = (each.find(picture, boxes, ["ftfc7_bb"])["ftfc7_bb"] for each in (watched, found))
+    assert weights == "drawn" and min(timed.parts.values()) > 0 and timed.limit == timed.operations / 1e9
+    assert 0.5 < timed.total == pytest.approx(sum(timed.parts.values()) - 2)
+    assert sum(len(scores) for _, scores in ours) > 10
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a[1], b[1])
+    net = found.features.trunk.backbone
+    fc = timed.distinct * (found.features.inputs * net.fc + net.fc**2)
+    assert timed.operations == fc + sum(layer.multiply_adds for layer in layer_sizes(net, 688, 918))
+
+
+def test_a_detector_that_was_trained_is_the_one_that_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = smoke("experiment=table9_zf5_1sc", f"results_dir={tmp_path}")
+    monkeypatch.setattr(detecting, "load", lambda config, folder: (config.name, folder))
+    kept = tmp_path / "smoke" / job.name / "seed0" / "checkpoints" / "detector.ckpt"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    assert detection.detector(job, ["a"]) == ((job.name, kept.parents[1]), "trained by table9_zf5_1sc")
+
+
+def test_the_rate_is_that_of_the_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter((1.0, 3.0))
+    monkeypatch.setattr(detection, "perf_counter", lambda: next(clock))
+    assert detection.products_rate(10, "bf16", torch.device("cpu")) == detection.PRODUCTS * 10**3 / 2
 
 
 @pytest.mark.slow  # a process loads torch, and three loaders are timed: about 20 s

@@ -18,8 +18,11 @@ from tests.report.test_render import Cells, put
 from tests.test_config import compose
 
 BENCH = """{"name": "views", "ours": 41.6, "peer": 16.8, "unit": "images/s", "ratio": 2.52, "ratio_min": 2.1,
-"ratio_max": 2.6, "requirement": ">= 5.0", "met": false, "device": "cpu x 2",
-"rounds": {"ours": {"what": "maps"}, "peer": {"what": "crops"}}}"""
+"ratio_max": 2.6, "requirement": ">= 5.0", "met": false, "device": "cpu x 2", "threads": 2, "workers": 1,
+"parts": {"fc": 20.04, "NMS": 3}, "rounds": {"ours": {"what": "maps"}, "peer": {"what": "crops"}},
+"versions": {"python": "3.11.7", "torch": "2.14.1", "torchvision": "0.29.1", "torchcodec": "0.17.0",
+"pytorch-lightning": "2.6.6", "numpy": "2.4.6", "pillow": "13.0.0"},
+"git": {"commit": "0123456789abcdef", "dirty": true}, "command": "python -m spprepro task=bench bench=views"}"""
 
 
 @pytest.fixture
@@ -88,10 +91,21 @@ def test_a_damaged_configuration_is_told(results: Path) -> None:
 
 def test_measurements_of_speed_stand_with_what_was_asked(results: Path) -> None:
     row = next(row for row in Cells(page(results)).rows if row[0] == "views")
-    assert row[1:7] == ["41.6", "16.8", "images/s", "2.52 (2.10 to 2.60)", ">= 5.0, not met", "cpu x 2"]
+    assert row[1:6] == ["41.6", "16.8", "images/s", "2.52 (2.10 to 2.60)", ">= 5.0, not met"]
+    assert row[6:8] == ["cpu x 2, 2 threads, 1 worker", "maps; against: crops; parts: fc 20.0, NMS 3.0"]
+    assert "torch 2.14.1" in row[8]
+    assert row[9:] == ["0123456789 with changes", "python -m spprepro task=bench bench=views"]
+    told = (results / "bench" / "README.md").read_text(encoding="utf-8")  # the same, as a file
+    assert f"| [views](views.json) | {' | '.join(row[1:])} |" in told
     (results / "bench" / "views.json").write_text("{}")
     with pytest.raises(DataError, match=r"views\.json: damaged.*bench=views"):
         page(results)
+
+
+def test_a_measurement_without_a_requirement_is_neither_met_nor_missed(results: Path) -> None:
+    text = BENCH.replace('">= 5.0", "met": false', '"none", "met": null')
+    (results / "bench" / "views.json").write_text(text)
+    assert next(row for row in Cells(page(results)).rows if row[0] == "views")[5] == "none"
 
 
 def test_the_script_is_short_and_headers_can_be_sorted(results: Path) -> None:

@@ -17,6 +17,10 @@ def run_bench(config: Config) -> None:
         from spprepro.bench.svm import measure
     elif config.bench == "transfer":
         from spprepro.bench.transfer import measure
+    elif config.bench == "train_step":
+        from spprepro.bench.train_step import measure
+    elif config.bench == "detection":
+        from spprepro.bench.detection import measure
     else:
         from spprepro.bench.train_loop import measure
     measure(config)

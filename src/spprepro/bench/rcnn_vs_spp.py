@@ -28,8 +28,8 @@ from spprepro.bench.result import Measurement, Side, finish, now, synchronise, t
 from spprepro.config import Config
 from spprepro.detect.detector import Detector
 from spprepro.detect.features import SppFeatures
-from spprepro.detect.mining import NORM, LayerSvms
 from spprepro.detect.rcnn import CropNet, RcnnFeatures
+from spprepro.detect.times import LAYER, drawn_svms
 from spprepro.detect.trunk import Head, scaled
 from spprepro.detect.windows import Boxes
 from spprepro.errors import ConfigError
@@ -44,7 +44,6 @@ MEMORY_LIMIT = 3.0  # GB
 HEIGHT, WIDTH = 375, 500  # pixels of the picture
 ONE_SCALE = 688  # section 4.1
 CLASSES = 20
-LAYER = "ftfc7"
 
 
 @dataclass(frozen=True)
@@ -154,10 +153,8 @@ def peak_memory(config: Config, work: Work) -> float:
     keep_memory()
     set_threads(config.trainer.threads)
     device = training_device(config)
-    rng = np.random.default_rng(config.seed)
     picture, boxes = draw(config.seed, work.windows)
-    weights = rng.normal(0, 0.2 / NORM, (CLASSES, work.backbone.fc)).astype(np.float32)
-    svms = LayerSvms(weights, np.full(CLASSES, -1, np.float32), 1.0)
+    svms = drawn_svms(work.backbone.fc, CLASSES, 1.0)
     features = spp_features(config, work.backbone, config.protocol.scales).to(device)
     names = [str(label) for label in range(CLASSES)]
     with torch.inference_mode():

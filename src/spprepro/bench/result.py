@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -27,10 +28,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Two sides measured in turn in one run; the ratio ours / peer of each round is to be `sign` `limit`.
+    """Two sides measured in turn in one run; the ratio ours / peer of each round is to be `sign` `limit` (None: any).
 
     amount: {"images": n} or {"steps": n}, of each side in all its timed rounds; settings: what the values depend on
-    beside the machine.
+    beside the machine; parts: what ours is made of, in `unit`.
     """
 
     name: str
@@ -38,17 +39,24 @@ class Measurement:
     peer: Side
     unit: str
     sign: Literal[">=", "<="]
-    limit: float
+    limit: float | None
     amount: dict[str, int]
     settings: dict[str, Any]
     started: str
+    parts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def ratios(self) -> list[float]:
         return [ours / peer for ours, peer in zip(self.ours.values, self.peer.values, strict=True)]
 
     @property
-    def met(self) -> bool:
+    def requirement(self) -> str:
+        return "none" if self.limit is None else f"{self.sign} {self.limit}"
+
+    @property
+    def met(self) -> bool | None:
+        if self.limit is None:
+            return None
         ratio = median(self.ratios)
         return ratio >= self.limit if self.sign == ">=" else ratio <= self.limit
 
@@ -61,6 +69,15 @@ def now() -> str:
 def training_device(config: Config) -> torch.device:
     """Where the network runs."""
     return torch.device("cuda" if config.trainer.accelerator == "gpu" else "cpu")
+
+
+def cpu() -> str:
+    """The processor's name as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
 
 
 def synchronise(device: torch.device) -> None:
@@ -88,13 +105,15 @@ def _record(m: Measurement, config: Config) -> dict[str, Any]:
         "ratio": median(m.ratios),
         "ratio_min": min(m.ratios),
         "ratio_max": max(m.ratios),
-        "requirement": f"{m.sign} {m.limit}",
+        "requirement": m.requirement,
         "met": m.met,
         **m.amount,
+        **({"parts": dict(m.parts)} if m.parts else {}),
         "rounds": {"ours": asdict(m.ours), "peer": asdict(m.peer)},
         "settings": m.settings,
         "workers": config.data.workers,
         "threads": torch.get_num_threads(),
+        "cpu": cpu(),
         "cpu_count": os.cpu_count(),
         "device": records.device(config.trainer.accelerator),
         "versions": {**records.versions(), "pillow": metadata.version("pillow")},
@@ -109,13 +128,15 @@ def _table(m: Measurement, record: dict[str, Any]) -> str:
     width = max(len(m.ours.what), len(m.peer.what))
     settings = ", ".join(f"{key} {value}" for key, value in m.settings.items())
     spread = f"{record['ratio_min']:.3f} .. {record['ratio_max']:.3f} in {len(m.ratios)} rounds"
-    verdict = "met" if m.met else "NOT met"
+    verdict = {True: ": met", False: ": NOT met", None: ""}[m.met]
+    length = max(map(len, m.parts), default=0)
     return "\n".join(
         (
             f"{m.name}: {amount} each on {record['device']}, {record['threads']} threads, {record['workers']} workers",
             f"  {settings}",
             f"  ours   {m.ours.what:<{width}}  {record['ours']:10.1f} {m.unit}",
             f"  peer   {m.peer.what:<{width}}  {record['peer']:10.1f} {m.unit}",
-            f"  ratio  {record['ratio']:.3f} ({spread}); required {record['requirement']}: {verdict}",
+            f"  ratio  {record['ratio']:.3f} ({spread}); required {record['requirement']}{verdict}",
+            *(f"  {part:<{length}}  {value:8.2f} {m.unit}" for part, value in m.parts.items()),
         )
     )

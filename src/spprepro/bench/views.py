@@ -11,12 +11,12 @@ from dataclasses import replace
 from time import perf_counter
 
 import torch
-import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.transforms import functional as to
 
 from spprepro.bench.result import Measurement, Side, finish, now, synchronise, training_device
+from spprepro.bench.stock import make_stock
 from spprepro.classify.module import Classifier
 from spprepro.classify.score import image_loader
 from spprepro.classify.train import build_classifier
@@ -24,7 +24,6 @@ from spprepro.classify.views import grid, score
 from spprepro.config import Config, Views
 from spprepro.data.prepare import prepare
 from spprepro.nets.geometry import map_side
-from spprepro.nets.layers import ALPHA, SIZE, WithinChannelLRN
 from spprepro.training.cpu import keep_memory, set_threads
 
 REQUIRED = 5.0  # times the crops
@@ -48,7 +47,7 @@ def measure(config: Config) -> None:
     module, stock = (
         build_classifier(config, len(survey.classes), survey.mean, survey.colour).to(device).eval() for _ in range(2)
     )
-    _make_stock(stock.network)
+    make_stock(stock.network)
     if config.trainer.precision == "bf16":
         module.network.to(torch.bfloat16)
     loader = image_loader(config, survey.root, survey.val, config.views.scales)
@@ -130,23 +129,6 @@ def recipe_scores(module: Classifier, images: Scaled, corners: Corners) -> Tenso
             one.append(module.network(torch.stack(tensors).to(pictures.device)).softmax(1))
         scores.append(torch.cat(one).mean(0))
     return torch.stack(scores)
-
-
-def _make_stock(network: nn.Module) -> None:
-    """Put torch's own modules where this project has its own."""
-    trunk = network.trunk
-    assert isinstance(trunk, nn.Sequential)
-    for name, module in trunk.named_children():
-        if isinstance(module, WithinChannelLRN):
-            setattr(trunk, name, _StockLRN())
-    network.to(memory_format=torch.contiguous_format)
-
-
-class _StockLRN(nn.Module):
-    """Within-channel LRN as its formula reads."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x / (1 + ALPHA * F.avg_pool2d(x * x, SIZE, 1, SIZE // 2)).pow(0.75)
 
 
 def _rate(run: Callable[[], Tensor], count: int, device: torch.device) -> float:

@@ -120,15 +120,19 @@ class _Given:
         return self.described
 
 
-def judge(described: Described, picture: Tensor, boxes: Boxes, setting: Setting, watch: Stopwatch) -> None:
-    """SVMs on the features, and NMS. Drawn weights serve as well as learned ones: the clock sees no difference.
+def drawn_svms(length: int, classes: int, scale: float) -> LayerSvms:
+    """SVMs that serve a clock as well as learned ones: nearly all windows score over the detector's threshold.
 
-    Nearly all windows score over the detector's threshold, as with trained SVMs, so that NMS has its full work.
+    So NMS has its full work, as with trained SVMs. length: of the features; scale: see mining.feature_scale.
     """
+    weights = np.random.default_rng(0).normal(0, SPREAD / NORM, (classes, length)).astype(np.float32)
+    return LayerSvms(weights, np.full(classes, -1, np.float32), scale)
+
+
+def judge(described: Described, picture: Tensor, boxes: Boxes, setting: Setting, watch: Stopwatch) -> None:
+    """SVMs on the features, and NMS."""
     values = described.layers[LAYER]
-    count = len(setting.classes)
-    weights = np.random.default_rng(0).normal(0, SPREAD / NORM, (count, values.shape[1])).astype(np.float32)
-    svms = LayerSvms(weights, np.full(count, -1, np.float32), feature_scale(values.norm(dim=1).cpu().tolist()))
+    svms = drawn_svms(values.shape[1], len(setting.classes), feature_scale(values.norm(dim=1).cpu().tolist()))
     judging = Detector(_Given(described), setting.protocol, list(setting.classes), {LAYER: svms}, None, "pool5")
     with watch.part("other"):
         detect([judging], picture, boxes, [LAYER])

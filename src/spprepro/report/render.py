@@ -5,7 +5,7 @@ from pathlib import Path
 
 from spprepro.config import Config
 from spprepro.files import write_text
-from spprepro.report import claims, latex, markdown, values
+from spprepro.report import benches, claims, latex, markdown, values
 from spprepro.report.cost import cost
 from spprepro.report.page import page
 from spprepro.report.pictures import pictures
@@ -20,6 +20,7 @@ def report(
 ) -> list[Path]:
     """Writes tables, their claims, pictures and a page for each tier with records, or for `tiers`; returns the paths.
 
+    Beside the measurements of speed, if there are any, their table.
     `planned`: every job at the paper's scale, for the section on what that would cost; without them there is none.
     `changed`: see pictures.
     Smoke records are left out. Raises DataError where there is nothing to report, or a record is damaged.
@@ -41,4 +42,7 @@ def report(
         for path, text in texts.items():
             written.append(tier_dir / path)
             write_text(written[-1], text)
+    if speeds := benches.readme(results_dir):
+        written.append(results_dir / "bench" / benches.NAME)
+        write_text(written[-1], speeds)
     return written
