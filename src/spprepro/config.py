@@ -159,6 +159,8 @@ class Config:
     image: str | None = None  # of task=detect
     a: str | None = None  # of task=compare: two results folders
     b: str | None = None
+    shard: int | None = None  # one of `shards`, each of which makes a part of the job's windows or features; no record
+    shards: int = 1
     widths: dict[str, float] = field(default_factory=dict)  # of the tier, for networks that differ; `width` reads it
 
     def identity(self) -> dict[str, Any]:
@@ -220,6 +222,7 @@ def _cross_faults(c: Config) -> Iterator[str]:
     devices = c.trainer.devices * c.trainer.num_nodes
     if devices > 0 and t.batch % devices:
         yield f"training.batch: {t.batch} is no multiple of trainer.devices x trainer.num_nodes: {devices}"
+    yield from _shard_faults(c)
     yield from _network_faults(c)
     yield from _test_faults(c)
     if c.task == "detect" and not (c.image and len(c.models) == 1):
@@ -233,6 +236,19 @@ def _cross_faults(c: Config) -> Iterator[str]:
         yield from _transfer_faults(c)
     if c.task == "bench" and c.bench is None:
         yield f"bench: task=bench needs one of {', '.join(typing.get_args(Bench))}, e.g. bench=train_loop"
+
+
+def _shard_faults(c: Config) -> Iterator[str]:
+    if not (0 <= c.shard < c.shards if c.shard is not None else c.shards == 1):
+        yield f"shard: {c.shard}, shards: {c.shards}; one of 4 is shard=0, 1, 2 or 3 with shards=4"
+    if c.shard is None:
+        return
+    if c.tables or c.task not in ("run", "validate") or c.kind not in ("detect", "transfer"):
+        yield f"shard: {c.shard}; only a single job of kind=detect (its windows) or transfer (its features) has shards"
+    if c.kind == "detect" and isinstance(c.proposals, MatFiles):
+        yield f"shard: {c.shard} with proposals=mat; there is nothing to compute, the file has the windows"
+    if c.overwrite:
+        yield f"shard: {c.shard} with overwrite=true would undo the others; remove the run folder, or set name=..."
 
 
 def _network_faults(c: Config) -> Iterator[str]:

@@ -11,8 +11,17 @@ from spprepro.errors import ConfigError
 
 
 def perform(config: Config, folder: Path) -> None:
-    """Do the job and leave its record; processes that do not lead only do their share."""
-    _KINDS[config.kind](config, folder)
+    """Do the job and leave its record, or its part in a shard; processes that do not lead only do their share."""
+    if config.shard is None:
+        _KINDS[config.kind](config, folder)
+    elif config.kind == "detect":
+        from spprepro.detecting import propose_part
+
+        propose_part(config)
+    else:
+        from spprepro.transferring import extract_part
+
+        extract_part(config, folder)
 
 
 def _train(config: Config, folder: Path) -> None:
