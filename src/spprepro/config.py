@@ -240,11 +240,11 @@ def _cross_faults(c: Config) -> Iterator[str]:
 
 def _shard_faults(c: Config) -> Iterator[str]:
     if not (0 <= c.shard < c.shards if c.shard is not None else c.shards == 1):
-        yield f"shard: {c.shard}, shards: {c.shards}; one of 4 is shard=0, 1, 2 or 3 with shards=4"
+        yield f"shard: {c.shard}, shards: {c.shards}; with shards=4 each command has one shard of 0 to 3"
     if c.shard is None:
         return
     if c.tables or c.task not in ("run", "validate") or c.kind not in ("detect", "transfer"):
-        yield f"shard: {c.shard}; only a single job of kind=detect (its windows) or transfer (its features) has shards"
+        yield f"shard: {c.shard}; only one job of kind=detect (its windows) or transfer (its features) and task=run has any"
     if c.kind == "detect" and isinstance(c.proposals, MatFiles):
         yield f"shard: {c.shard} with proposals=mat; there is nothing to compute, the file has the windows"
     if c.overwrite:
