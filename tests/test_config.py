@@ -201,7 +201,7 @@ def test_detectors_take_trunks_of_torchvision(backbone):
         (["shards=2"], "shard: None, shards: 2"),
         (["shard=0", "kind=combine", "models=[x,y]"], "one job of kind=detect"),
         (["shard=0", "tables=[9]"], "one job of kind=detect"),
-        (["shard=0", "task=prepare"], "and task=run has any"),
+        (["shard=0", "task=prepare"], "with task=run, has any"),
         (["shard=0", "proposals=mat"], "the file has the windows"),
         (["shard=0", "overwrite=true"], "would undo the others"),
     ],

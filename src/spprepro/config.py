@@ -244,7 +244,7 @@ def _shard_faults(c: Config) -> Iterator[str]:
     if c.shard is None:
         return
     if c.tables or c.task not in ("run", "validate") or c.kind not in ("detect", "transfer"):
-        yield f"shard: {c.shard}; only one job of kind=detect (its windows) or transfer (its features) and task=run has any"
+        yield f"shard: {c.shard}; only one job of kind=detect (windows) or transfer (features), with task=run, has any"
     if c.kind == "detect" and isinstance(c.proposals, MatFiles):
         yield f"shard: {c.shard} with proposals=mat; there is nothing to compute, the file has the windows"
     if c.overwrite:
