@@ -25,7 +25,7 @@ def test_results_are_those_of_the_records():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_are_valid(command):
-    check(compose(*shlex.split(command)))
+    check(compose(*shlex.split(re.sub(r"range\(\d+\)", "0", command))))  # a sweep stands for its first
 
 
 def test_pictures_and_files_exist():

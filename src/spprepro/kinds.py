@@ -11,10 +11,14 @@ from spprepro.errors import ConfigError
 
 
 def perform(config: Config, folder: Path) -> None:
-    """Do the job and leave its record, or its part in a shard; processes that do not lead only do their share."""
-    if config.shard is None:
-        _KINDS[config.kind](config, folder)
-    elif config.kind == "detect":
+    """Do the job and leave its record, or one shard of it; processes that do not lead only do their share."""
+    (_KINDS[config.kind] if config.shard is None else _shard)(config, folder)
+
+
+def _shard(config: Config, folder: Path) -> None:
+    """A part of the windows or features that the job needs, left where it finds them."""
+    _start()
+    if config.kind == "detect":
         from spprepro.detecting import propose_part
 
         propose_part(config)

@@ -68,7 +68,7 @@ def extract_part(config: Config, folder: Path) -> None:
     known, trainval, test = _parts(config)
     for part in [trainval, test] if len(sides) == 1 else [trainval]:
         for side in sides:
-            _voc_features(config, layers, part, side, folder, known)
+            _voc_features(config, layers, folder, known, part, side)
 
 
 def unreadable(config: Config) -> list[str]:
@@ -101,9 +101,7 @@ def _voc(config: Config, layers: Layers, folder: Path) -> tuple[dict[str, record
     halves = _halves(trainval.split) if len(t.sides) > 1 or len(t.c) > 1 else Halves(np.arange(0), np.arange(0))
     started = time.monotonic()
 
-    def features(part: _Voc, side: int) -> Store:
-        return _voc_features(config, layers, part, side, folder, known)
-
+    features = partial(_voc_features, config, layers, folder, known)
     stores = {side: features(trainval, side) for side in t.sides}
     on_val: dict[int, float] = {}
     side = t.sides[0]
@@ -200,7 +198,7 @@ def _parts(config: Config) -> tuple[dict[str, str], _Voc, _Voc]:
 
 
 def _voc_features(
-    config: Config, layers: Layers, part: _Voc, side: int, folder: Path, known: Mapping[str, str]
+    config: Config, layers: Layers, folder: Path, known: Mapping[str, str], part: _Voc, side: int
 ) -> Store:
     where = folder / FEATURES / f"{part.split.name}_{side}"
     return extract(config, layers, part.split.root, part.images, side, where, known)

@@ -56,7 +56,8 @@ def extract(
 ) -> Store:
     """The features of the images at one side, kept in `folder`; those that are there already are not made again.
 
-    A shard fills a store of its own beside `folder`, with its part of the images; the job takes these stores over.
+    A shard fills a store of its own beside `folder`, as machines do not see what others write into a mapped file; the
+    job copies these together.
     identity: what tells these images from others. Raises DataError where features are not finite, with layer and image.
     """
     t, crop = config.transfer, config.backbone.crop
