@@ -31,6 +31,7 @@ def test_every_cell_of_every_table_has_a_job_that_composes():
     assert len(names(found)) == len(set(names(found)))
     assert {job.tier for job in found} == {"paper"}
     assert all(set(needs(job)) <= set(names(found)[:place]) for place, job in enumerate(found))
+    assert at_paper_scale() == found  # kept from the first time
 
 
 def test_jobs_that_run_by_name_are_not_among_those_of_a_table():

@@ -66,6 +66,9 @@ def test_a_table_runs_what_is_missing_and_nothing_that_is_there(cli, tmp_path):
     shutil.rmtree(results / "smoke/table4_overfeat7_multiview")
     done = cli("experiment=table4", *QUICK)
     assert done.returncode == 2 and "needs the weights of table1_overfeat7_multisize" in done.stderr
+    done = cli("experiment=table4", *QUICK, "overwrite=true")  # which trains it again
+    assert done.returncode == 0, done.stderr
+    assert metrics(results) == found
 
 
 def test_layers_are_those_of_table_1_and_need_no_data(cli, tmp_path):

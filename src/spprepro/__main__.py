@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from spprepro import folders
 from spprepro.created import refuse_when_composed
 from spprepro.errors import ConfigError, Faults, Interrupted
+from spprepro.files import read_yaml
 from spprepro.overrides import group_options, preflight
 
 _NOT_COMPOSED = (hydra.errors.HydraException, OmegaConfBaseException, yaml.YAMLError)
@@ -130,7 +131,7 @@ def _jobs_for_table(text: str) -> str:
 
     key, _, name = text.partition("=")
     path = folders.conf() / "experiment" / f"{name}.yaml"
-    tables = yaml.safe_load(path.read_text()).get("tables") if key == "experiment" and path.is_file() else None
+    tables = read_yaml(path).get("tables") if key == "experiment" and path.is_file() else None
     return f"{key}={','.join(jobs_of(tables))}" if tables else text
 
 

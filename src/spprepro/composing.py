@@ -1,8 +1,12 @@
 """From names of jobs to their configurations: which jobs a table or a job needs, and in which order they run."""
 
+import json
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from graphlib import CycleError, TopologicalSorter
+from hashlib import sha256
 
 import yaml
 from hydra import compose
@@ -13,6 +17,7 @@ from omegaconf import OmegaConf
 from spprepro import folders
 from spprepro.config import Config, check
 from spprepro.errors import ConfigError, Faults
+from spprepro.files import write_text
 from spprepro.paper.tables import load, load_all
 
 _CHOICE = re.compile(r"\+*experiment=")
@@ -72,9 +77,23 @@ def jobs_of(tables: Sequence[int]) -> list[str]:
 
 
 def at_paper_scale() -> list[Config]:
-    """Every job of every table, the needed before the needing, at tier=paper."""
-    numbers = [table.number for table in load_all(folders.experiments())]
-    return ordered(jobs_of(numbers), overrides=["tier=paper", "task=plan"])
+    """Every job of every table, the needed before the needing, at tier=paper.
+
+    Composing them takes seconds, which every job's report would pay: kept for this state of conf/ and experiments/.
+    """
+    state = sha256()
+    for folder in (folders.conf(), folders.experiments()):
+        for path in sorted(folder.rglob("*.yaml")):
+            state.update(f"{path.relative_to(folder)}".encode() + path.read_bytes())
+    kept = folders.cache_home() / "plans" / f"{state.hexdigest()[:16]}.json"
+    with suppress(OSError, ValueError, Faults):  # none yet, or another version's
+        return [check(raw) for raw in json.loads(kept.read_text())]
+    jobs = ordered(
+        jobs_of([table.number for table in load_all(folders.experiments())]), overrides=["tier=paper", "task=plan"]
+    )
+    with suppress(OSError):
+        write_text(kept, json.dumps([asdict(job) for job in jobs]))
+    return jobs
 
 
 def _composed(name: str, asked: Sequence[str]) -> Config:

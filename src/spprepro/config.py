@@ -7,11 +7,15 @@ once, so that neither a typo in an experiment file nor a stray `+key` gets past 
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
+
+import yaml
 
 from spprepro import detection, transfers
 from spprepro.detection import Detection, EdgeBoxes, MatFiles, Protocol, SelectiveSearch, Voc
-from spprepro.errors import ConfigError
+from spprepro.errors import ConfigError, DataError
+from spprepro.files import read_yaml
 from spprepro.identity import identity
 from spprepro.nets import trunks
 from spprepro.nets.geometry import map_side
@@ -188,6 +192,21 @@ def check(raw: Mapping[str, Any]) -> Config:
     if faults:
         raise ConfigError(faults)
     return typing.cast(Config, config)
+
+
+def kept(folder: Path) -> Config:
+    """The configuration of the run in `folder`.
+
+    Raises ConfigError for one that this version does not know, DataError for a damaged file.
+    """
+    path = folder / "config.yaml"
+    try:
+        return check(read_yaml(path))
+    except ConfigError:
+        raise
+    except (ValueError, yaml.YAMLError, AttributeError) as error:
+        told = " ".join(str(error).split())
+        raise DataError(f"{path}: damaged ({told}); run the job again with overwrite=true") from error
 
 
 def _cross_faults(c: Config) -> Iterator[str]:

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from PIL import Image
 
 from spprepro import folders, outcomes, ranks, records, runfolder
 from spprepro.composing import needs, ordered
-from spprepro.config import Config, check
+from spprepro.config import Config, kept
 from spprepro.data.decode import decode
 from spprepro.data.prepare import prepare_voc
 from spprepro.data.voc import CLASSES, Split, fingerprint, read_split
@@ -115,7 +114,7 @@ def combine_job(config: Config, folder: Path) -> Outcome:
     found = []
     for name in needs(config):
         where = runfolder.path_of(ordered([name])[-1])
-        found.append(load(check(yaml.safe_load((where / "config.yaml").read_text())), where))
+        found.append(load(kept(where), where))
     rows = [row for row in config.detection.rows if all(row in each.rows for each in found)]
     metrics, data, _ = _tested(config, found, read_voc(config, "test"), rows, folder)
     return metrics, data, time.monotonic() - started

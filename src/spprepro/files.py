@@ -50,6 +50,13 @@ def read_arrays(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: damaged ({reason}); delete it, and the same command makes it again") from error
 
 
+def read_yaml(path: Path) -> Any:
+    """What a YAML file says; by libyaml, ten times as fast, where PyYAML was built with it."""
+    import yaml
+
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
 def write_text(path: Path, text: str) -> None:
     """`text` as UTF-8 with Unix line ends."""
     with replacing(path) as out:

@@ -152,6 +152,7 @@ def _refuse_lost(jobs: Sequence[Config], asked: Sequence[Config]) -> None:
     """All at once, before any work: other settings, data that is not there, networks without weights."""
     faults: list[str] = []
     folders = {job.name: runfolder.path_of(job) for job in jobs}
+    again = {job.name for job in asked if job.overwrite}
     for job in jobs:
         if not (job.overwrite and job in asked):
             try:
@@ -174,7 +175,8 @@ def _refuse_lost(jobs: Sequence[Config], asked: Sequence[Config]) -> None:
             faults += [f"{job.name}: {fault}" for fault in transferring.unreadable(job)]
         for need in needs(job):
             folder = folders[need]
-            if (folder / records.NAME).exists() and not any((folder / "checkpoints").glob("*.ckpt")):
+            alone = (folder / records.NAME).exists() and not any((folder / "checkpoints").glob("*.ckpt"))
+            if alone and need not in again:
                 faults.append(
                     f"{job.name}: needs the weights of {need}, but {folder} holds its record alone (weights do not "
                     f"travel with records); train it again with experiment={need} seed={job.seed} overwrite=true, or "

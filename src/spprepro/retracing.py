@@ -4,10 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import yaml
-
 from spprepro import records, traces
-from spprepro.config import Config, check
+from spprepro.config import Config, kept
 from spprepro.errors import DataError, Faults
 from spprepro.records import Found
 
@@ -21,7 +19,7 @@ def retrace(results_dir: Path, voc_root: str | None) -> Iterator[str]:
     for found in records.find(results_dir):
         folder = found.path.parent
         try:
-            config = check(yaml.safe_load((folder / "config.yaml").read_text()))
+            config = kept(folder)
             if config.kind == "train":
                 from spprepro.classify.traced import trace
 
@@ -32,7 +30,7 @@ def retrace(results_dir: Path, voc_root: str | None) -> Iterator[str]:
                 )
         except FileNotFoundError:
             continue
-        except (Faults, yaml.YAMLError) as error:
+        except Faults as error:
             yield f"{folder}: no pictures from it: {error}"
 
 

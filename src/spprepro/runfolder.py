@@ -12,7 +12,7 @@ from typing import IO
 import yaml
 
 from spprepro import outcomes, records, traces
-from spprepro.config import Config, check
+from spprepro.config import Config, kept
 from spprepro.errors import ConfigError, DataError
 from spprepro.files import write_text
 
@@ -82,21 +82,20 @@ def _has_shards_alone(lock: IO[str]) -> bool:
 def refuse_other_settings(config: Config) -> None:
     """Raises ConfigError with each key in which the run that lies in the job's folder differs from `config`."""
     folder = path_of(config)
-    path = folder / "config.yaml"
-    if not path.exists():
-        return
     try:
-        kept = check(yaml.safe_load(path.read_text())).identity()  # keys that are newer than the run have their default
-    except (yaml.YAMLError, AttributeError, ConfigError) as error:
-        raise DataError(f"{path}: damaged; start again with overwrite=true") from error
+        then = kept(folder).identity()  # keys that are newer than the run have their default
+    except FileNotFoundError:
+        return
+    except ConfigError as error:
+        raise DataError(f"{folder / 'config.yaml'}: {error}; start again with overwrite=true") from error
     now = config.identity()
     if config.kind == "import" and not config.weights.file:  # a job that needs it does not say how it was imported
-        kept, now = ({key: v for key, v in each.items() if not key.startswith("weights.")} for each in (kept, now))
+        then, now = ({key: v for key, v in each.items() if not key.startswith("weights.")} for each in (then, now))
     faults = [
-        f"{key}: {now.get(key)!r} now, but {folder} holds a run with {kept.get(key)!r}; set it back, give the new run "
+        f"{key}: {now.get(key)!r} now, but {folder} holds a run with {then.get(key)!r}; set it back, give the new run "
         "another name=..., or start again with overwrite=true"
-        for key in now | kept
-        if kept.get(key) != now.get(key)
+        for key in now | then
+        if then.get(key) != now.get(key)
     ]
     if faults:
         raise ConfigError(faults)

@@ -84,6 +84,7 @@ class Example:
 
 
 def write_curves(folder: Path, epochs: Iterable[Epoch]) -> None:
+    """A training, epoch by epoch."""
     rows = [["" if value is None else f"{value:.6g}" for value in asdict(each).values()] for each in epochs]
     _write(folder / CURVES, list(Epoch.__dataclass_fields__), rows)
 
@@ -101,12 +102,15 @@ def read_curves(folder: Path) -> list[Epoch] | None:
 
 
 def write_confusion(folder: Path, confusion: Confusion) -> None:
+    """The most confused classes of a test."""
     header = [f"truth of {confusion.total}", *confusion.classes, "other"]
     rows = [[name, *map(str, row)] for name, row in zip(confusion.classes, confusion.counts, strict=True)]
     _write(folder / CONFUSION, header, rows)
 
 
 def read_confusion(folder: Path) -> Confusion | None:
+    """As `read_curves`."""
+
     def parse(text: str) -> Confusion:
         header, *rows = csv.reader(io.StringIO(text))
         counts = [[int(value) for value in row[1:]] for row in rows]
@@ -118,6 +122,7 @@ def read_confusion(folder: Path) -> Confusion | None:
 
 
 def write_precision(folder: Path, curves: Iterable[ClassCurve]) -> None:
+    """The classes of a detector's last row."""
     rows = [
         [each.name, str(each.objects), f"{each.ap:.4f}", *(f"{value:.4f}" for value in each.precision)]
         for each in curves
@@ -126,6 +131,8 @@ def write_precision(folder: Path, curves: Iterable[ClassCurve]) -> None:
 
 
 def read_precision(folder: Path) -> list[ClassCurve] | None:
+    """As `read_curves`."""
+
     def curve(row: list[str]) -> ClassCurve:
         if len(row) != 3 + len(RECALLS):
             raise ValueError(f"{len(row)} columns")
@@ -135,11 +142,14 @@ def read_precision(folder: Path) -> list[ClassCurve] | None:
 
 
 def write_examples(folder: Path, examples: Sequence[Example]) -> None:
+    """What a detector found in the first test images."""
     lines = ",\n".join(json.dumps(asdict(each)) for each in examples)
     write_text(folder / EXAMPLES, f"[\n{lines}\n]\n")
 
 
 def read_examples(folder: Path) -> list[Example] | None:
+    """As `read_curves`."""
+
     def seen(raw: Any) -> tuple[Seen, ...]:
         return tuple(Seen(each["name"], tuple(each["box"]), each["score"], each["overlap"]) for each in raw)
 

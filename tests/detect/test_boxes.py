@@ -12,8 +12,6 @@ from spprepro.detect.boxes import (
     nms,
     regression_targets,
     select,
-    top_k,
-    training_pairs,
 )
 
 SETS = ("rand", "ties", "frac", "dups", "allequal", "exact", "single", "big")
@@ -70,11 +68,6 @@ def test_overlap_is_that_of_the_released_code(golden):
     np.testing.assert_allclose(np.diag(iou(boxes, truth)), expected, rtol=1e-6)
 
 
-def test_top_k_keeps_the_file_order_of_equal_scores():
-    assert top_k(np.array([1.0, 3, 2, 3, 3]), 4).tolist() == [1, 3, 4, 2]
-    assert top_k(np.array([1.0, 2]), 5).tolist() == [1, 0]
-
-
 def test_targets_are_those_of_the_released_code(golden):
     boxes, truth, expected = golden("bbox_regression.npz", "ex_boxes", "gt_boxes", "targets").values()
     np.testing.assert_allclose(regression_targets(boxes - 1, truth - 1), expected, rtol=1e-12, atol=1e-14)
@@ -126,12 +119,3 @@ def test_predictions_stay_in_the_image():
     np.testing.assert_allclose(found, [[0, 5, 20, 59], [10, 10, 20, 20], [60, 59, 99, 59]], atol=1e-9)
     wild = moved(boxes, np.full((3, 4), 1000.0))
     assert np.isinf(wild).any()
-
-
-def test_training_pairs_take_the_best_object_of_any_class():
-    truth = np.array([[0.0, 0, 9, 9], [0, 0, 9, 19]])
-    windows = np.array([[0.0, 0, 9, 9], [0, 0, 9, 13], [0, 0, 9, 17], [50, 50, 60, 60], [0, 0, 4, 9]])
-    rows, objects = training_pairs(windows, truth, 0.5)
-    assert rows.tolist() == [0, 1, 2]  # the last window overlaps by exactly 0.5
-    assert objects.tolist() == [0, 0, 1]
-    assert [found.tolist() for found in training_pairs(windows, np.empty((0, 4)), 0.5)] == [[], []]

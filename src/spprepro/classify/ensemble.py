@@ -7,14 +7,13 @@ from typing import cast
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 
 from spprepro import ranks
 from spprepro.classify.module import Classifier
 from spprepro.classify.score import score_images
 from spprepro.classify.train import build_classifier, viewing_of
-from spprepro.config import Config, Test, check
+from spprepro.config import Config, Test, kept
 from spprepro.data.imagenet import Image
 from spprepro.errors import DataError
 from spprepro.files import read_arrays, replacing
@@ -39,7 +38,7 @@ def trained(folder: Path) -> Trained:
 
     Raises DataError where there is no checkpoint, or one whose layers are not those of the configuration beside it.
     """
-    config = check(yaml.safe_load((folder / "config.yaml").read_text()))
+    config = kept(folder)
     path = newest(folder / "checkpoints")
     if path is None:
         raise DataError(

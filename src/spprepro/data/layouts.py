@@ -74,6 +74,7 @@ class Task:
 
 
 def tasks(part: Part, seed: int, amounts: Amounts) -> list[Task]:
+    """What is to be drawn for one layout, a task a picture, in the order of its files."""
     n = len(CLASSES)
     if part == "imagenet":
         return [
@@ -100,6 +101,7 @@ def tasks(part: Part, seed: int, amounts: Amounts) -> list[Task]:
 
 
 def settings(part: Part, seed: int, amounts: Amounts) -> dict[str, Any]:
+    """All that a drawn layout follows from, for its manifest."""
     prefix = {"imagenet": "imagenet_", "voc": "voc_", "caltech101": "caltech_"}[part]
     own = {key: value for key, value in asdict(amounts).items() if key.startswith(prefix)}
     return {"generator": VERSION, "part": part, "seed": seed, "amounts": own}

@@ -48,12 +48,6 @@ def nms(boxes: Float[ndarray, "n 4"], scores: Float[ndarray, " n"], overlap: flo
     return rows
 
 
-def top_k(scores: Float[ndarray, " n"], k: int) -> Int[ndarray, " m"]:
-    """Rows of the k highest scores (or all there are), best first; of equal scores the earlier row comes first."""
-    order: NDArray[np.int64] = np.argsort(-scores, kind="stable")[:k]
-    return order
-
-
 def select(
     boxes: Float[ndarray, "n 4"], scores: Float[ndarray, "n classes"], *, above: float, overlap: float, top: int
 ) -> list[Int[ndarray, " k"]]:
@@ -157,17 +151,3 @@ def _solve(gram: Float[ndarray, "n n"], y: Float[ndarray, "n 4"], ridge: float) 
     np.einsum("ii->i", gram)[:] += ridge
     solved: NDArray[Any] = cho_solve(cho_factor(gram.T, lower=True, overwrite_a=True), y)  # .T: LAPACK's order
     return solved
-
-
-def training_pairs(
-    boxes: Float[ndarray, "n 4"], truth: Float[ndarray, "m 4"], above: float
-) -> tuple[Int[ndarray, " k"], Int[ndarray, " k"]]:
-    """Of one image's windows (objects among them) the rows that overlap an object by more than `above`, and its number.
-
-    The object is the best over all classes, the first of equals; above: 0.5 in SPP-net's release, 0.6 in R-CNN's.
-    """
-    if not len(truth):
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    overlaps = iou(boxes, truth)
-    rows = np.flatnonzero(overlaps.max(1) > above)
-    return rows, overlaps[rows].argmax(1)

@@ -11,15 +11,18 @@ ALPHA, SIZE = 5e-5, 3  # of the released ZF-5; beta is 0.75
 CACHED = 1 << 20  # numbers that are worked on together on a CPU
 
 
-def _box(x: Tensor) -> Tensor:
-    """Sum over the zero-padded 3x3 window, as a depthwise convolution: on a CPU 2 to 5 times faster than avg_pool2d."""
+def _box(x: Tensor, weight: float, bias: Tensor | None = None) -> Tensor:
+    """`weight` times the sum over the zero-padded 3x3 window, plus `bias` (C,).
+
+    As a depthwise convolution: on a CPU 2 to 5 times faster than avg_pool2d, and without passes for the two factors.
+    """
     channels = x.shape[1]
-    return F.conv2d(x, x.new_ones(channels, 1, SIZE, SIZE), padding=SIZE // 2, groups=channels)
+    return F.conv2d(x, x.new_full((channels, 1, SIZE, SIZE), weight), bias, padding=SIZE // 2, groups=channels)
 
 
 def _scale(x: Tensor) -> Tensor:
     """1 + alpha/9 * sum of x^2 over the window; the divisor is 9 at the borders too."""
-    return _box(x * x).mul_(ALPHA / SIZE**2).add_(1)
+    return _box(x * x, ALPHA / SIZE**2, x.new_ones(x.shape[1]))
 
 
 def _power(scale: Tensor) -> Tensor:
@@ -71,8 +74,8 @@ class _WithinChannelLRN(torch.autograd.Function):
         for part in _parts(x):
             scale = _scale(x[part])
             direct = _power(scale).mul_(grad[part])
-            spread = _box((direct * x[part]).div_(scale)).mul_(x[part])
-            torch.add(direct, spread, alpha=-2 * 0.75 * ALPHA / SIZE**2, out=result[part])
+            spread = _box((direct * x[part]).div_(scale), -2 * 0.75 * ALPHA / SIZE**2)
+            torch.addcmul(direct, spread, x[part], out=result[part])
         return result
 
 

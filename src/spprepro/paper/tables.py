@@ -17,6 +17,7 @@ from typing import Any, Literal
 import yaml
 
 from spprepro.errors import ConfigError
+from spprepro.files import read_yaml
 from spprepro.paper.claims import Claim, Place, read_claims
 from spprepro.paper.reader import FLAG, LIST, MAP, TEXT, Keys, Reader
 
@@ -99,7 +100,7 @@ class Table:
 def load(path: Path) -> Table:
     """The table in the YAML file `path`; ConfigError lists all that is wrong, with file and key."""
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = read_yaml(path)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
     reader = Reader(str(path))

@@ -7,10 +7,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from spprepro import folders
+from spprepro.config import kept
 from spprepro.data import layouts
 from spprepro.records import Found
 from spprepro.report.sheets import Sheet
@@ -121,11 +121,11 @@ def _findings(axis: Any, example: Example, photo: NDArray[np.uint8] | None) -> N
 
 def _photo(folder: Path, example: Example, voc_root: str | None) -> NDArray[np.uint8] | None:
     """An image of the generated set, drawn again as the job in `folder` had it, or a photo; None if it is not here."""
-    voc = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["voc"]
-    if voc["root"] is not None:
+    voc = kept(folder).voc
+    if voc.root is not None:
         path = folders.located(voc_root or "") / "JPEGImages" / f"{example.id}.jpg"
         return _shrunk(decoded(path.read_bytes())) if voc_root and path.is_file() else None
-    tasks = layouts.tasks("voc", voc["seed"], layouts.Amounts(voc_trainval=voc["trainval"], voc_test=voc["test"]))
+    tasks = layouts.tasks("voc", voc.seed, layouts.Amounts(voc_trainval=voc.trainval, voc_test=voc.test))
     task = next((each for each in tasks if Path(each.path).stem == example.id), None)
     photo = None if task is None else decoded(layouts.draw(task)[task.path])
     if photo is None or photo.shape[:2] != (example.height, example.width):  # another version's pictures

@@ -1,6 +1,6 @@
 """The pictures of a report, drawn as SVG from what lies beside the records."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 from spprepro.files import write_text
@@ -12,11 +12,17 @@ from spprepro.report.style import Drawing, Picture
 __all__ = ["Picture", "pictures"]
 
 
-def pictures(tier_dir: Path, found: Sequence[Found], sheets: Sequence[Sheet]) -> list[Picture]:
-    """Draws what the records allow into `tier_dir`, and says where it belongs; raises DataError for damaged traces."""
+def pictures(
+    tier_dir: Path, found: Sequence[Found], sheets: Sequence[Sheet], changed: Container[int | None] | None = None
+) -> list[Picture]:
+    """Draws what the records allow into `tier_dir`, and says where it belongs; raises DataError for damaged traces.
+
+    Those of other sections than `changed` are left as they are where they are there: drawing takes seconds.
+    """
     shown = []
     for picture, svg in _drawings(found, {sheet.table.number: sheet for sheet in sheets}):
-        write_text(tier_dir / picture.path, svg)
+        if changed is None or picture.section in changed or not (tier_dir / picture.path).exists():
+            write_text(tier_dir / picture.path, svg())
         shown.append(picture)
     return shown
 
@@ -27,7 +33,7 @@ def with_photos(tier_dir: Path, sheets: Sequence[Sheet], voc_root: str) -> Itera
     tested = detectors.tested(by_number[9], by_number[10])
     if any(each.found.record.data["name"] == "voc07" for each in tested):
         for picture, svg in detectors.side_by_side(tested, voc_root):
-            write_text(tier_dir / picture.path, svg)
+            write_text(tier_dir / picture.path, svg())
             yield tier_dir / picture.path
 
 

@@ -6,12 +6,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from spprepro import folders
 from spprepro.data import layouts
 from spprepro.detect.windows import mapping_field, to_cells
+from spprepro.files import read_yaml
 from spprepro.nets.geometry import Field, bins, map_side
 from spprepro.nets.trunks import Backbone
 from spprepro.report.style import BLUE, PINK, RED, Drawing, Picture, decoded, draw, outline, show
@@ -125,5 +125,5 @@ def _pyramid(axis: Any, cells: _Cells, level: int) -> None:
 
 
 def _conf(group: str, name: str) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((folders.conf() / group / f"{name}.yaml").read_text(encoding="utf-8"))
+    content: dict[str, Any] = read_yaml(folders.conf() / group / f"{name}.yaml")
     return content

@@ -1,6 +1,6 @@
 """Tables and a page beside the paper's numbers, from the records alone: same records, same bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from spprepro.config import Config
@@ -12,16 +12,22 @@ from spprepro.report.pictures import pictures
 from spprepro.report.sheets import collect
 
 
-def report(results_dir: Path, tiers: Sequence[str] | None = None, planned: Sequence[Config] = ()) -> list[Path]:
+def report(
+    results_dir: Path,
+    tiers: Sequence[str] | None = None,
+    planned: Sequence[Config] = (),
+    changed: Container[int | None] | None = None,
+) -> list[Path]:
     """Writes tables, their claims, pictures and a page for each tier with records, or for `tiers`; returns the paths.
 
     `planned`: every job at the paper's scale, for the section on what that would cost; without them there is none.
+    `changed`: see pictures.
     Smoke records are left out. Raises DataError where there is nothing to report, or a record is damaged.
     """
     written = []
     for tier, found, sheets in collect(results_dir, tiers):
         tier_dir = results_dir / tier
-        drawn = pictures(tier_dir, found, sheets)
+        drawn = pictures(tier_dir, found, sheets, changed)
         written += [tier_dir / picture.path for picture in drawn]
         texts = {Path("tables", "claims.csv"): claims.claims_csv(sheets)}
         for sheet in sheets:

@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from spprepro.config import Config, check
-from spprepro.errors import ConfigError, DataError
+from spprepro.config import Config, kept
+from spprepro.errors import ConfigError
 from spprepro.records import Found, Record
 
 
@@ -35,16 +33,10 @@ def settings(item: Found) -> Config | None:
 
     DataError where it is damaged.
     """
-    path = item.path.with_name("config.yaml")
-    if not path.is_file():
-        return None
     try:
-        return check(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except ConfigError:
+        return kept(item.path.parent)
+    except (FileNotFoundError, ConfigError):
         return None
-    except (OSError, ValueError, yaml.YAMLError, AttributeError) as error:
-        told = " ".join(str(error).split())
-        raise DataError(f"{path}: damaged ({told}); run the job again with overwrite=true") from error
 
 
 def _run(item: Found, tier_dir: Path) -> Run:

@@ -55,23 +55,27 @@ class Picture:
     alt: str
 
 
-Drawing = tuple[Picture, str]
-"""And its SVG."""
+Drawing = tuple[Picture, Callable[[], str]]
+"""And what draws its SVG."""
 
 
 def draw(picture: Picture, width: float, height: float, paint: Callable[[Figure], None]) -> Drawing:
-    """With a figure of width x height inches that `paint` fills."""
+    """With a figure of width x height inches that `paint` fills, when it is wanted."""
+    return picture, lambda: _svg(picture.alt, (width, height), paint)
+
+
+def _svg(title: str, inches: tuple[float, float], paint: Callable[[Figure], None]) -> str:
     out = io.StringIO()
-    metadata = {"Date": None, "Creator": None, "Title": picture.alt}
+    metadata = {"Date": None, "Creator": None, "Title": title}
     with rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=inches, layout="constrained")
         paint(figure)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
         for axis in figure.axes:  # the layout's solver differs in the last bits from one time to the next
             axis.set_position(Bbox(axis.get_position(original=True).get_points().round(4)))
         figure.savefig(out, format="svg", transparent=True, metadata=metadata)
-    return picture, re.sub(r"data:image/png;base64,\s*([^\"]+)", _as_jpeg, out.getvalue())
+    return re.sub(r"data:image/png;base64,\s*([^\"]+)", _as_jpeg, out.getvalue())
 
 
 def dress(axis: Any) -> None:
