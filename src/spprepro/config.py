@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import yaml
 
-from spprepro import detection, transfers
+from spprepro import detection, shards, transfers
 from spprepro.detection import Detection, EdgeBoxes, MatFiles, Protocol, SelectiveSearch, Voc
 from spprepro.errors import ConfigError, DataError
 from spprepro.files import read_yaml
@@ -241,7 +241,7 @@ def _cross_faults(c: Config) -> Iterator[str]:
     devices = c.trainer.devices * c.trainer.num_nodes
     if devices > 0 and t.batch % devices:
         yield f"training.batch: {t.batch} is no multiple of trainer.devices x trainer.num_nodes: {devices}"
-    yield from _shard_faults(c)
+    yield from shards.faults(c)
     yield from _network_faults(c)
     yield from _test_faults(c)
     if c.task == "detect" and not (c.image and len(c.models) == 1):
@@ -255,19 +255,6 @@ def _cross_faults(c: Config) -> Iterator[str]:
         yield from _transfer_faults(c)
     if c.task == "bench" and c.bench is None:
         yield f"bench: task=bench needs one of {', '.join(typing.get_args(Bench))}, e.g. bench=train_loop"
-
-
-def _shard_faults(c: Config) -> Iterator[str]:
-    if not (0 <= c.shard < c.shards if c.shard is not None else c.shards == 1):
-        yield f"shard: {c.shard}, shards: {c.shards}; with shards=4 each command has one shard of 0 to 3"
-    if c.shard is None:
-        return
-    if c.tables or c.task not in ("run", "validate") or c.kind not in ("detect", "transfer"):
-        yield f"shard: {c.shard}; only one job of kind=detect (windows) or transfer (features), with task=run, has any"
-    if c.kind == "detect" and isinstance(c.proposals, MatFiles):
-        yield f"shard: {c.shard} with proposals=mat; there is nothing to compute, the file has the windows"
-    if c.overwrite:
-        yield f"shard: {c.shard} with overwrite=true would undo the others; remove the run folder, or set name=..."
 
 
 def _network_faults(c: Config) -> Iterator[str]:
