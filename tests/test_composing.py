@@ -92,3 +92,8 @@ def test_testing_overrides_do_not_reach_the_trainings():
         "valid: table1_overfeat7_multisize, tier=mini, seed=0",
         "valid: table4_overfeat7_multiview, tier=mini, seed=0",
     ]
+
+
+def test_shards_are_of_the_job_asked_for_alone():
+    (network,) = ordered(["table1_zf5_multisize"], overrides=["tier=smoke", "shard=1", "shards=2"])
+    assert (network.shard, network.shards) == (None, 1)

@@ -193,9 +193,28 @@ def test_detectors_take_trunks_of_torchvision(backbone):
     assert config.backbone.torchvision == backbone and not config.backbone.layers
 
 
+@pytest.mark.parametrize(
+    ("overrides", "part"),
+    [
+        (["shard=2", "shards=2"], "shard: 2, shards: 2"),
+        (["shard=-1", "shards=2"], "shard: -1, shards: 2"),
+        (["shards=2"], "shard: None, shards: 2"),
+        (["shard=0", "kind=combine", "models=[x,y]"], "one job of kind=detect"),
+        (["shard=0", "tables=[9]"], "one job of kind=detect"),
+        (["shard=0", "task=prepare"], "with task=run, has any"),
+        (["shard=0", "proposals=mat"], "the file has the windows"),
+        (["shard=0", "overwrite=true"], "would undo the others"),
+    ],
+)
+def test_shards_that_cannot_be(overrides, part):
+    assert part in str(faults("experiment=table9_zf5_1sc", "tier=smoke", *overrides))
+
+
 def test_identity_is_what_the_result_depends_on():
     plain = check(compose())
     assert plain.identity() == check(compose("data.workers=4", "results_dir=x", "trainer.threads=2")).identity()
+    detector = "experiment=table9_zf5_1sc"
+    assert check(compose(detector)).identity() == check(compose(detector, "shard=1", "shards=2")).identity()
     for override in ("seed=1", "training.lr=0.5", "pyramid=p421", "width=0.5", "data.crops=corners"):
         assert plain.identity() != check(compose(override)).identity(), override
 

@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from spprepro import detecting, exporting, outcomes
+from spprepro.classify import traced
 from spprepro.classify.ensemble import trained
 from spprepro.config import check
 from spprepro.data import imagenet
@@ -105,11 +106,17 @@ def test_scores_maps_and_detections(tmp_path, ran):
         read_arrays(objects(tmp_path / "found.npz", ran, "boxes"))
 
 
-def test_predictions(tmp_path, ran, monkeypatch):
+def test_predictions_of_an_exported_network(tmp_path, ran, monkeypatch):
     monkeypatch.setattr(exporting, "trained", lambda folder: SimpleNamespace(config=None, module=None, classes=1))
     objects(tmp_path / "predictions.npz", ran, "classes")
     with pytest.raises(DataError, match=r"predictions\.npz"):
         exporting._model(tmp_path)
+
+
+def test_predictions_of_a_finished_training(tmp_path, ran):
+    objects(tmp_path / "predictions.npz", ran, "labels", "classes", "scores__ten")
+    with pytest.raises(DataError, match=r"predictions\.npz: damaged \(Object arrays cannot be loaded"):
+        traced.trace(check(compose("experiment=table1_zf5_nospp", "tier=smoke")), tmp_path)
 
 
 def test_what_is_kept_in_the_cache_is_made_again(tmp_path, ran):

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,38 +13,40 @@ import pytest
 
 from spprepro import records
 
-KILLS = 20
-# a network is trained, proposals are searched, fc layers fine-tuned, SVMs mined, a detector tested
-COMMAND = [sys.executable, "-m", "spprepro", "experiment=table9_zf5_1sc", "tier=smoke", "training.snapshot_steps=2"]
-JOBS = ("table1_zf5_singlesize", "table9_zf5_1sc")
+RUNS = Path("results", "smoke")
 
 
-def start(folder, home):
-    folder.mkdir(exist_ok=True)
+def start(folder, home, arguments, networks=None):
+    """`networks`: a folder of runs that a new `folder` begins with."""
+    if not folder.exists():
+        shutil.copytree(networks, folder / RUNS) if networks else folder.mkdir()
+    command = [sys.executable, "-m", "spprepro", "tier=smoke", *arguments]
     environment = {**os.environ, "SPPREPRO_DATA": str(home / "data"), "XDG_CACHE_HOME": str(home / "cache")}
     return subprocess.Popen(
-        COMMAND, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
 
 
+def finish(*given):
+    process = start(*given)
+    said, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, said
+
+
 def metrics(folder):
-    kept = [records.read(folder / "results" / "smoke" / job / "seed0" / "record.json") for job in JOBS]
-    return [(record.metrics, record.data["fingerprint"]) for record in kept]
+    kept = [records.read(path) for path in sorted((folder / RUNS).glob("*/seed0/record.json"))]
+    return [(record.experiment, record.metrics, record.data["fingerprint"]) for record in kept]
 
 
-@pytest.mark.slow  # thirty starts of Python and torch, and what each gets done: about 5 minutes
-@pytest.mark.timeout(1800)
-def test_records_do_not_depend_on_twenty_kills(tmp_path):
+def assert_kills_change_nothing(tmp_path, kills, arguments, networks=None):
     for folder in ("whole", "timed"):  # the first draws the data set and searches windows, too
         began = time.monotonic()
-        process = start(tmp_path / folder, tmp_path / "one")
-        said, _ = process.communicate(timeout=600)
-        assert process.returncode == 0, said
+        finish(tmp_path / folder, tmp_path / "one", arguments, networks)
         whole = time.monotonic() - began
     moments = random.Random(0)
     landed = 0
-    for place in range(10 * KILLS):
-        process = start(tmp_path / "killed", tmp_path / "two")
+    for place in range(10 * kills):
+        process = start(tmp_path / "killed", tmp_path / "two", arguments, networks)
         try:
             process.wait(moments.uniform(0.1, 0.9) * whole)
         except subprocess.TimeoutExpired:
@@ -53,10 +56,26 @@ def test_records_do_not_depend_on_twenty_kills(tmp_path):
         assert process.returncode in (0, -signal.SIGKILL), said
         if process.returncode == 0:  # finished between two kills: once more from the start, on the data that is there
             assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
-            if landed >= KILLS:
+            if landed >= kills:
                 return
             (tmp_path / "killed").rename(tmp_path / f"killed_{place}")
     pytest.fail("never got through")
+
+
+@pytest.mark.slow  # thirty starts of Python and torch, and what each gets done: about 5 minutes
+@pytest.mark.timeout(1800)
+def test_a_detector_does_not_depend_on_twenty_kills(tmp_path):
+    """A network is trained, proposals are searched, fc layers fine-tuned, SVMs mined, a detector tested."""
+    assert_kills_change_nothing(tmp_path, 20, ["experiment=table9_zf5_1sc", "training.snapshot_steps=2"])
+
+
+@pytest.mark.slow  # about fifteen starts of Python and torch, and what each gets done: about 3 minutes
+@pytest.mark.timeout(1800)
+def test_transfer_does_not_depend_on_ten_kills(tmp_path):
+    """Features are extracted, of more images than are noted as done at a time, and SVMs learned on each layer."""
+    network, job = "experiment=table1_zf5_multisize", "experiment=table7_zf5_full"
+    finish(tmp_path / "network", tmp_path / "one", [network])
+    assert_kills_change_nothing(tmp_path, 10, [job, "caltech.per_class=30"], tmp_path / "network" / RUNS)
 
 
 @pytest.mark.slow  # starts Python ten times: about 20 s

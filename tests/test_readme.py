@@ -31,7 +31,7 @@ def test_speeds_are_those_of_the_measurements():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_are_valid(command):
-    check(compose(*shlex.split(command)))
+    check(compose(*shlex.split(re.sub(r"range\(\d+\)", "0", command))))  # a sweep stands for its first
 
 
 def test_pictures_and_files_exist():

@@ -22,7 +22,7 @@ from spprepro.paper.tables import load, load_all
 
 _CHOICE = re.compile(r"\+*experiment=")
 # of the job asked for, not of those that it needs
-_TESTING = re.compile(r"\+*(views|views\..*|models|name|kind|data\.split|image)=")
+_TESTING = re.compile(r"\+*(views|views\..*|models|name|kind|data\.split|image|shards?)=")
 
 
 def given() -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import yaml
 
-from spprepro import detection, transfers
+from spprepro import detection, shards, transfers
 from spprepro.detection import Detection, EdgeBoxes, MatFiles, Protocol, SelectiveSearch, Voc
 from spprepro.errors import ConfigError, DataError
 from spprepro.files import read_yaml
@@ -166,6 +166,8 @@ class Config:
     image: str | None = None  # of task=detect
     a: str | None = None  # of task=compare: two results folders
     b: str | None = None
+    shard: int | None = None  # one of `shards`, each of which makes a part of the job's windows or features; no record
+    shards: int = 1
     widths: dict[str, float] = field(default_factory=dict)  # of the tier, for networks that differ; `width` reads it
 
     def identity(self) -> dict[str, Any]:
@@ -242,6 +244,7 @@ def _cross_faults(c: Config) -> Iterator[str]:
     devices = c.trainer.devices * c.trainer.num_nodes
     if devices > 0 and t.batch % devices:
         yield f"training.batch: {t.batch} is no multiple of trainer.devices x trainer.num_nodes: {devices}"
+    yield from shards.faults(c)
     yield from _network_faults(c)
     yield from _test_faults(c)
     if c.task == "detect" and not (c.image and len(c.models) == 1):

@@ -104,6 +104,12 @@ def unreadable(config: Config) -> list[str]:
     return faults
 
 
+def propose_part(config: Config) -> None:
+    """The proposals of this shard's images, kept where the job itself looks for them."""
+    for name in ("trainval", "test"):
+        source_of(config, read_voc(config, name))
+
+
 def combine_job(config: Config, folder: Path) -> Outcome:
     """Several detectors together: NMS over the union of the windows that all have scored (section 4.4)."""
     started = time.monotonic()
@@ -240,7 +246,7 @@ def evaluate_again(config: Config) -> None:
 
 
 def source_of(config: Config, split: Split) -> Source:
-    """The split with its proposals, computed now if they are not kept."""
+    """The split with its proposals, computed now if they are not kept; of a shard only its images have any."""
     settings = config.proposals
     if isinstance(settings, MatFiles):
         path = settings.files.get(split.name)
@@ -250,13 +256,16 @@ def source_of(config: Config, split: Split) -> Source:
         found: Any = read_mat(Path(path), {image.id: (image.height, image.width) for image in every})
     else:
         images = [(image.id, split.path(number)) for number, image in enumerate(split.images)]
+        first, shards = config.shard or 0, config.shards
         with bars() as tell:
             kept, progress = folders.cache_home() / "proposals", partial(tell, f"proposals of {split.name}")
             if ranks.world() > 1:  # each its share, then all find them all
                 cores = max(1, (os.cpu_count() or 1) // int(os.environ["LOCAL_WORLD_SIZE"]))
-                propose(images, settings, kept, workers=cores, rank=ranks.rank(), world=ranks.world())
+                own, parts = first + shards * ranks.rank(), shards * ranks.world()
+                propose(images, settings, kept, workers=cores, rank=own, world=parts)
                 ranks.barrier()
-            found = propose(images, settings, kept, workers=config.trainer.threads or None, progress=progress)
+            threads = config.trainer.threads or None
+            found = propose(images, settings, kept, workers=threads, rank=first, world=shards, progress=progress)
     return Source(split, found, config.detection.windows)
 
 

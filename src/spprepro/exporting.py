@@ -5,13 +5,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
 from spprepro import detecting, modelcard, records, runfolder
 from spprepro.classify.ensemble import Trained, trained
+from spprepro.classify.evaluate import predictions
 from spprepro.composing import needs, ordered
 from spprepro.config import Config
 from spprepro.data.augment import prepare_test
@@ -130,11 +130,8 @@ def _model(folder: Path) -> tuple[Exported, Trained]:
     c, module = its.config, its.module
     names = [str(number) for number in range(its.classes)]
     if (folder / "predictions.npz").is_file():  # has the names of the classes; an imported network has none
-        try:
-            with np.load(folder / "predictions.npz", allow_pickle=False) as kept:
-                names = kept["classes"].tolist()
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
-            raise DataError(f"{folder / 'predictions.npz'}: damaged ({error}); run the job again") from error
+        with predictions(folder) as kept:
+            names = kept["classes"].tolist()
     network: Any = module.network.float().to(memory_format=torch.contiguous_format)
     backbone = c.backbone.scaled(c.width)
     levels, crop = list(c.pyramid.levels), c.data.crop

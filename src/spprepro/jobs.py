@@ -87,15 +87,23 @@ def _do(config: Config) -> None:
 
 
 def run(config: Config) -> Path:
-    """Run one job, and before it what it needs, unless their records are there; returns the record's path."""
+    """Run one job, and before it what it needs, unless their records are there; returns the record's path.
+
+    Of a job in shards only the part of config.shard is done; the job itself then finds it.
+    """
     path = runfolder.path_of(config) / records.NAME
     order = ordered([], [config])
     if path.exists() and not config.overwrite:
         order = [config]  # a finished job needs nothing
     _refuse_lost(order, [config])
+    if config.shard is not None and config.detects:
+        order = [config]  # windows are of no network
     for job in order:
         if job.overwrite or not (runfolder.path_of(job) / records.NAME).exists():  # the folder of another may be in use
             _finish(job, wait=job is not order[-1])  # what it needs may be another job of the sweep
+    if config.shard is not None:
+        print(f"shard {config.shard} of {config.shards}: done")
+        return path
     if config.kind == "import":
         from spprepro.importing import show
 
@@ -180,7 +188,8 @@ def _refuse_lost(jobs: Sequence[Config], asked: Sequence[Config]) -> None:
 
 def _finish(config: Config, *, wait: bool = False) -> None:
     """The job's record, made unless it is there; see runfolder.claimed for `wait`."""
-    with runfolder.claimed(config, wait=wait) as folder:
+    claim = runfolder.claimed(config, wait=wait) if config.shard is None else runfolder.shared(config)
+    with claim as folder:
         if not (folder / records.NAME).exists():
             if config.kind not in ("import", "layers", "times"):
                 ranks.tell(asdict(config))

@@ -11,8 +11,21 @@ from spprepro.errors import ConfigError
 
 
 def perform(config: Config, folder: Path) -> None:
-    """Do the job and leave its record; processes that do not lead only do their share."""
-    _KINDS[config.kind](config, folder)
+    """Do the job and leave its record, or one shard of it; processes that do not lead only do their share."""
+    (_KINDS[config.kind] if config.shard is None else _shard)(config, folder)
+
+
+def _shard(config: Config, folder: Path) -> None:
+    """A part of the windows or features that the job needs, left where it finds them."""
+    _start()
+    if config.kind == "detect":
+        from spprepro.detecting import propose_part
+
+        propose_part(config)
+    else:
+        from spprepro.transferring import extract_part
+
+        extract_part(config, folder)
 
 
 def _train(config: Config, folder: Path) -> None:

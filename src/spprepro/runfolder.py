@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import IO
 
 import yaml
 
@@ -25,27 +26,57 @@ def path_of(config: Config) -> Path:
 def claimed(config: Config, *, wait: bool = False) -> Iterator[Path]:
     """The job's folder, locked and holding its configuration; the lock goes with the process, however it ends.
 
-    wait: for another process that has it, which otherwise raises DataError. Raises ConfigError when the folder belongs
-    to another configuration.
+    wait: for another process that has it, which otherwise raises DataError; shards of the job are always waited for.
+    Raises ConfigError when the folder belongs to another configuration.
     """
     folder = path_of(config)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "run.lock").open("w") as lock:
+    with (folder / "run.lock").open("w+") as lock:  # NFS grants shared locks on what can be read
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if not wait:
+            if not (wait or _has_shards_alone(lock)):
                 raise DataError(
                     f"{folder}: another process is running this job; wait for it, or use results_dir=..."
                 ) from None
-            print(f"waiting for {config.name}, which another process is running", file=sys.stderr, flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            _wait(config, lock, fcntl.LOCK_EX)
         if config.overwrite:
             _clear(folder)
         refuse_other_settings(config)
         if not (folder / "config.yaml").exists():
             write_text(folder / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
         yield folder
+
+
+@contextmanager
+def shared(config: Config) -> Iterator[Path]:
+    """The job's folder for one of its shards, beside the others; waits while the job itself is run.
+
+    Raises ConfigError when the folder belongs to another configuration.
+    """
+    folder = path_of(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "run.lock").open("w+") as lock:
+        _wait(config, lock, fcntl.LOCK_SH)
+        refuse_other_settings(config)
+        yield folder
+
+
+def _wait(config: Config, lock: IO[str], kind: int) -> None:
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"waiting for {config.name}, which another process is running", file=sys.stderr, flush=True)
+        fcntl.flock(lock, kind)
+
+
+def _has_shards_alone(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    return True
 
 
 def refuse_other_settings(config: Config) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spprepro import outcomes, ranks, records
 from spprepro.config import Config
-from spprepro.data.caltech101 import draw_split, read_categories
+from spprepro.data.caltech101 import Categories, draw_split, read_categories
 from spprepro.data.imagenet import Image
 from spprepro.data.prepare import prepare_caltech, prepare_voc
 from spprepro.data.voc import Split, fingerprint, read_labels, read_split
@@ -41,10 +41,8 @@ FEATURES = "features"  # in the job's folder, while it runs
 def transfer_job(config: Config, folder: Path) -> Outcome:
     """Extract the features of all images once, learn each layer's SVMs on them, test these."""
     started = time.monotonic()
-    trunk, network = pretrained(config)
-    layers = Layers(trunk, network, config.pyramid.levels, config.transfer.layers).eval()
     learn = _caltech if config.transfer.set == "caltech101" else _voc
-    metrics, data, scores = learn(config, layers, folder)
+    metrics, data, scores = learn(config, _layers(config), folder)
     ranks.barrier()  # all have read the features
     if ranks.leads():
         with replacing(folder / "predictions.npz") as out:
@@ -56,6 +54,21 @@ def transfer_job(config: Config, folder: Path) -> Outcome:
         "weights": weights_sha256(config) or config.backbone.weights or "",
     }
     return metrics, data, time.monotonic() - started
+
+
+def extract_part(config: Config, folder: Path) -> None:
+    """The features of this shard's images, kept where the job itself looks for them.
+
+    Not those of VOC's test where there are several sides: the one that it has is chosen by trainval's features.
+    """
+    layers, sides = _layers(config), config.transfer.sides
+    if config.transfer.set == "caltech101":
+        _caltech_features(config, layers, _categories(config), folder)
+        return
+    known, trainval, test = _parts(config)
+    for part in [trainval, test] if len(sides) == 1 else [trainval]:
+        for side in sides:
+            _voc_features(config, layers, folder, known, part, side)
 
 
 def unreadable(config: Config) -> list[str]:
@@ -84,19 +97,11 @@ class _Voc(NamedTuple):
 def _voc(config: Config, layers: Layers, folder: Path) -> tuple[dict[str, records.Metric], dict[str, Any], Any]:
     """Learn trainval, test test; the side of the images, and C, are chosen on val where there are several."""
     t, threads = config.transfer, config.trainer.threads or torch.get_num_threads()
-    root = prepare_voc(config.voc)
-    trainval, test = (_read_voc(root, name, config.voc.images) for name in ("trainval", "test"))
-    halves = _halves(root, trainval.split) if len(t.sides) > 1 or len(t.c) > 1 else Halves(np.arange(0), np.arange(0))
+    known, trainval, test = _parts(config)
+    halves = _halves(trainval.split) if len(t.sides) > 1 or len(t.c) > 1 else Halves(np.arange(0), np.arange(0))
     started = time.monotonic()
 
-    known = {part.split.name: fingerprint(part.split) for part in (trainval, test)}
-
-    def place(part: _Voc, side: int) -> Path:
-        return folder / FEATURES / f"{part.split.name}_{side}"
-
-    def features(part: _Voc, side: int) -> Store:
-        return extract(config, layers, part.split.root, part.images, side, place(part, side), known)
-
+    features = partial(_voc_features, config, layers, folder, known)
     stores = {side: features(trainval, side) for side in t.sides}
     on_val: dict[int, float] = {}
     side = t.sides[0]
@@ -115,7 +120,7 @@ def _voc(config: Config, layers: Layers, folder: Path) -> tuple[dict[str, record
         svms = train_gram_svms(products, trainval.labels, Objective(c=c), threads=threads)
         return {"scores": svms.scores(inner_products(unseen.layer(layer), learnt)), "c": np.array(c)}
 
-    kept = Kept(place(test, side))
+    kept = Kept(folder / FEATURES / f"test_{side}")
     found = _each_layer(t.layers, lambda layer: kept.get(f"{layer}_scores", partial(learn, layer)))
     scores = {layer: each["scores"] for layer, each in found.items()}
     metrics, replicates = evaluate_voc(scores, test.labels, test.split.classes)
@@ -139,15 +144,13 @@ def _voc(config: Config, layers: Layers, folder: Path) -> tuple[dict[str, record
 def _caltech(config: Config, layers: Layers, folder: Path) -> tuple[dict[str, records.Metric], dict[str, Any], Any]:
     """Learn and test every split; all of them, and all layers, share one extraction."""
     t, threads = config.transfer, config.trainer.threads or torch.get_num_threads()
-    with bars() as tell:
-        found = read_categories(prepare_caltech(config.caltech, tell), t.train)
+    found = _categories(config)
     labels = found.labels()
     draw = partial(draw_split, labels, seed=config.caltech.seed, train=t.train, test=t.test)
     splits = [draw(number) for number in range(t.splits)]
     (side,) = t.sides
     started = time.monotonic()
-    where, known = folder / FEATURES / f"all_{side}", {"images": found.fingerprint()}
-    store, kept = extract(config, layers, found.root, found.images, side, where, known), Kept(where)
+    store, kept = _caltech_features(config, layers, found, folder), Kept(folder / FEATURES / f"all_{side}")
     extracted = time.monotonic()
 
     def learn(layer: str) -> dict[str, NDArray[Any]]:
@@ -182,6 +185,36 @@ def _caltech(config: Config, layers: Layers, folder: Path) -> tuple[dict[str, re
     return metrics, data, {**right, "tested": tested[:, ever], "label": labels[ever]}
 
 
+def _layers(config: Config) -> Layers:
+    trunk, network = pretrained(config)
+    return Layers(trunk, network, config.pyramid.levels, config.transfer.layers).eval()
+
+
+def _parts(config: Config) -> tuple[dict[str, str], _Voc, _Voc]:
+    """The fingerprints of trainval and test, and both."""
+    root = prepare_voc(config.voc)
+    trainval, test = (_read_voc(root, name, config.voc.images) for name in ("trainval", "test"))
+    return {part.split.name: fingerprint(part.split) for part in (trainval, test)}, trainval, test
+
+
+def _voc_features(
+    config: Config, layers: Layers, folder: Path, known: Mapping[str, str], part: _Voc, side: int
+) -> Store:
+    where = folder / FEATURES / f"{part.split.name}_{side}"
+    return extract(config, layers, part.split.root, part.images, side, where, known)
+
+
+def _categories(config: Config) -> Categories:
+    with bars() as tell:
+        return read_categories(prepare_caltech(config.caltech, tell), config.transfer.train)
+
+
+def _caltech_features(config: Config, layers: Layers, found: Categories, folder: Path) -> Store:
+    (side,) = config.transfer.sides
+    known, where = {"images": found.fingerprint()}, folder / FEATURES / f"all_{side}"
+    return extract(config, layers, found.root, found.images, side, where, known)
+
+
 def _each_layer(layers: Sequence[str], learn: Any) -> Mapping[str, Mapping[str, NDArray[Any]]]:
     """What `learn` gives for each layer, with a bar on the terminal."""
     found = {}
@@ -200,15 +233,17 @@ def _read_voc(root: Path, name: str, images: int) -> _Voc:
     return _Voc(replace(split, images=split.images[:images]), labels[:images]) if images else _Voc(split, labels)
 
 
-def _halves(root: Path, trainval: Split) -> Halves:
+def _halves(trainval: Split) -> Halves:
     """Which images of trainval are of VOC's train, and which of its val."""
     ids = [image.id for image in trainval.images]
     parts = []
     for name in ("train", "val"):
-        own = {image.id for image in read_split(root, name).images}
+        own = {image.id for image in read_split(trainval.root, name).images}
         parts.append(np.flatnonzero([each in own for each in ids]))
         if not len(parts[-1]):
-            raise DataError(f"{root}: no image of {name} is among the {len(ids)} of trainval; raise voc.images")
+            raise DataError(
+                f"{trainval.root}: no image of {name} is among the {len(ids)} of trainval; raise voc.images"
+            )
     return Halves(*parts)
 
 

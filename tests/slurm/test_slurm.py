@@ -1,4 +1,5 @@
-"""A sweep on a real Slurm of one machine: one array, the needing waits for the needed, a requeued job goes on."""
+"""A sweep on a real Slurm of one machine: one array, the needing waits for the needed, a requeued job goes on, and the
+tasks of an array share windows and features."""
 
 import json
 import os
@@ -11,12 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from spprepro.transfer.store import Store
+
 HERE = Path(__file__).parent
 MISSING = [name for name in ("slurmctld", "slurmd", "munged", "sbatch") if shutil.which(name) is None]
 JOBS = ("table1_zf5_singlesize", "table9_zf5_1sc")
 QUICK = ("tier=smoke", "training.epochs=3", "training.snapshot_steps=2")
+CPU = ("trainer.accelerator=cpu", "trainer.deterministic=false")
+SWEEP = ("-m", "trainer=slurm", *CPU, "hydra.launcher.gpus_per_node=null", "hydra.launcher.cpus_per_task=1")
 pytestmark = [
-    pytest.mark.slow,  # starts Slurm, and Python with torch six times: about 60 s
+    pytest.mark.slow,  # starts Slurm, and Python with torch twelve times: about two minutes
     pytest.mark.skipif(bool(MISSING), reason=f"no {', '.join(MISSING)}; apt-get install slurm-wlm munge"),
     pytest.mark.skipif(os.geteuid() != 0, reason="Slurm's daemons are started as root"),
     pytest.mark.skipif(
@@ -57,10 +62,8 @@ def test_an_array_of_jobs_with_a_requeue_gives_what_one_machine_gives(slurm, tmp
         timeout=300,
     )
     assert alone.returncode == 0, alone.stderr
-    cpu = ["trainer.accelerator=cpu", "trainer.deterministic=false"]
-    launcher = ["hydra.launcher.gpus_per_node=null", "hydra.launcher.cpus_per_task=1"]
     sweep = subprocess.Popen(
-        [*command, "-m", "trainer=slurm", *cpu, *launcher, f"experiment={','.join(JOBS)}"],
+        [*command, *SWEEP, f"experiment={','.join(JOBS)}"],
         cwd=tmp_path / "array",
         env={**surroundings(smoke_data), **slurm},
         stdout=subprocess.PIPE,
@@ -87,3 +90,21 @@ def test_an_array_of_jobs_with_a_requeue_gives_what_one_machine_gives(slurm, tmp
     assert sweep.returncode == 0, said
     for job in JOBS:
         assert outcome(tmp_path / "array", job) == outcome(tmp_path / "alone", job)
+
+
+def test_an_array_shares_the_windows_and_features_of_jobs(slurm, tmp_path, smoke_data):
+    environment = {**surroundings(smoke_data), "XDG_CACHE_HOME": str(tmp_path / "cache"), **slurm}
+    command = [sys.executable, "-m", "spprepro", *QUICK, "experiment=table6_zf5_full,table9_zf5_1sc"]
+    shards = [*SWEEP, "shard=range(2)", "shards=2"]
+    done = subprocess.run(
+        [*command, *shards], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    arrays = {path.name.partition("_")[0] for path in (tmp_path / "results" / ".sweep").rglob("*_result.pkl")}
+    assert len(arrays) == 1, "one array"
+    assert len(list((tmp_path / "cache" / "spprepro" / "proposals").rglob("*.npz"))) == 16
+    features = tmp_path / "results" / "smoke" / "table6_zf5_full" / "seed0" / "features"
+    for part in ("trainval", "test"):
+        stores = [Store(features / f"{part}_224_{shard}of2") for shard in (0, 1)]
+        assert not set(stores[0].missing()) & set(stores[1].missing())
+        assert all(0 < len(store.missing()) < 8 for store in stores)

@@ -149,6 +149,26 @@ def test_a_killed_extraction_goes_on_with_the_images_that_are_left(tmp_path, ima
         np.testing.assert_array_equal(found.layer(name), expected.layer(name))
 
 
+@pytest.mark.parametrize("view", ["crop", "full"])
+def test_a_job_finds_what_its_shards_have_left_and_makes_the_rest(tmp_path, images, monkeypatch, view):
+    monkeypatch.setattr(extraction, "BATCH", 2)
+    monkeypatch.setattr(store, "_EVERY", 1)
+    expected = run(tmp_path, images, f"transfer.view={view}", folder="whole")
+    parts = [(f"transfer.view={view}", f"shard={shard}", "shards=3") for shard in (0, 1, 2)]
+    run(tmp_path, images, *parts[0], net=layers(NAMES, [4, 2, 1]))  # of another network: not taken
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        with pytest.raises(Killed):
+            run(tmp_path, images, *parts[1])
+    with monkeypatch.context() as patch:
+        asked = stop_after(patch, -1)
+        left = [len(run(tmp_path, images, *part).missing()) for part in parts[1:]]
+        found = run(tmp_path, images, f"transfer.view={view}")
+    assert sum(map(len, asked)) < COUNT and min(left) > 0 and len(found.missing()) == 0
+    for name in NAMES:
+        np.testing.assert_array_equal(found.layer(name), expected.layer(name))
+
+
 def test_another_network_view_or_set_starts_anew(tmp_path, images):
     run(tmp_path, images)
     about = tmp_path / "features" / "about.json"

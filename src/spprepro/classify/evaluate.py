@@ -1,8 +1,11 @@
 """From class scores to errors, and the files that keep them: predictions, outcomes, the submission."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
+from zlib import error as ZlibError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +63,21 @@ def save_predictions(
     with replacing(path) as out:
         np.savez_compressed(out, paths=np.array([image.path for image in images]), classes=np.array(classes), **arrays)
     return path
+
+
+@contextmanager
+def predictions(folder: Path) -> Iterator[Any]:
+    """The arrays of predictions.npz, by name; each is read when asked for in the block.
+
+    Raises DataError for a file that is damaged, lacks what the block asks for, or holds pickled objects, which are
+    never loaded.
+    """
+    path = folder / "predictions.npz"
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            yield kept
+    except (OSError, ValueError, LookupError, EOFError, BadZipFile, ZlibError) as error:
+        raise DataError(f"{path}: damaged ({error}); run the job again with overwrite=true") from error
 
 
 def write_submission(path: Path, scores: NDArray[np.float32], ids: Sequence[int]) -> None:

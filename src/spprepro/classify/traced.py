@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from spprepro import traces
+from spprepro.classify.evaluate import predictions
 from spprepro.classify.sizes import size_of_epoch
 from spprepro.config import Config
 from spprepro.data.layouts import CLASSES
@@ -16,7 +17,7 @@ def trace(config: Config, folder: Path) -> None:
     if not (folder / traces.CURVES).exists() and any(folder.glob("events.out.tfevents.*")):
         traces.write_curves(folder, _epochs(config, folder))
     if not (folder / traces.CONFUSION).exists() and (folder / "predictions.npz").exists():
-        traces.write_confusion(folder, _confusion(folder / "predictions.npz"))
+        traces.write_confusion(folder, _confusion(folder))
 
 
 def _epochs(config: Config, folder: Path) -> list[Epoch]:
@@ -44,12 +45,12 @@ def _epochs(config: Config, folder: Path) -> list[Epoch]:
     return found
 
 
-def _confusion(path: Path) -> Confusion:
+def _confusion(folder: Path) -> Confusion:
     """By the best score of the job's first test, the ten views; of more than MOST classes those most confused."""
     from torchvision.datasets import Imagenette
 
-    with np.load(path, allow_pickle=False) as kept:
-        test = next(key for key in kept.files if key.startswith("scores__"))
+    with predictions(folder) as kept:
+        test, *_ = (key for key in kept.files if key.startswith("scores__"))
         labels, best, classes = kept["labels"], kept[test].argmax(1), kept["classes"].tolist()
     counts = np.zeros((len(classes), len(classes)), int)
     np.add.at(counts, (labels, best), 1)

@@ -23,7 +23,7 @@ from spprepro.errors import DataError
 from spprepro.training.cpu import set_threads
 from spprepro.training.lightning import testing
 from spprepro.transfer.layers import Layers
-from spprepro.transfer.store import Store, create
+from spprepro.transfer.store import Store, create, gather
 from spprepro.transfers import View
 
 BATCH = 16
@@ -56,6 +56,8 @@ def extract(
 ) -> Store:
     """The features of the images at one side, kept in `folder`; those that are there already are not made again.
 
+    A shard fills a store of its own beside `folder`, as machines do not see what others write into a mapped file; the
+    job copies these together.
     identity: what tells these images from others. Raises DataError where features are not finite, with layer and image.
     """
     t, crop = config.transfer, config.backbone.crop
@@ -65,11 +67,17 @@ def extract(
     trainer = testing(config.trainer)
     set_threads(config.trainer.threads)
     source = _Pictures(config, root, images, side)
+    own = folder if config.shard is None else folder.with_name(f"{folder.name}_{config.shard}of{config.shards}")
     if ranks.leads():
-        create(folder, len(images), lengths, t.precision, about)
+        create(own, len(images), lengths, t.precision, about)
+        if config.shard is None:
+            gather(folder, sorted(folder.parent.glob(f"{folder.name}_*of*")))
     ranks.barrier()
-    source.store = Store(folder)
+    source.store = Store(own)
     source.rows = source.store.missing()
+    if config.shard is not None:  # whole batches, so that the features are those of a job alone to the bit
+        part = source.batches(np.arange(len(images)), config.shard, config.shards)
+        source.rows = np.intersect1d(source.rows, [row for batch in part for row in batch])
     ranks.barrier()  # or another process might have begun to fill it
     if len(source.rows):
         extractor = Extractor(layers, source.store, source.rows)
@@ -112,7 +120,7 @@ class Extractor(pl.LightningModule):
 
 
 class _Pictures(pl.LightningDataModule):
-    """Views of the images that the store lacks, in batches of equal size, sharded by rank here."""
+    """Views of the images that `store` lacks, those in `rows`, in batches of equal size, sharded by rank here."""
 
     store: Store
     rows: Any
@@ -122,13 +130,18 @@ class _Pictures(pl.LightningDataModule):
         self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer batches than processes
         self.config, self.root, self.images, self.side = config, root, images, side
 
+    def batches(self, rows: Any, rank: int, world: int) -> SizeBatches:
+        """Places in `rows`."""
+        view, crop = self.config.transfer.view, self.config.backbone.crop
+        images = [self.images[row] for row in rows]
+        sizes = images if view == "full" else [replace(image, height=crop, width=crop) for image in images]
+        return SizeBatches(sizes, BATCH, [self.side], rank=rank, world=world)
+
     def predict_dataloader(self) -> DataLoader[TestBatch]:
         view, crop = self.config.transfer.view, self.config.backbone.crop
-        images = [self.images[row] for row in self.rows]
-        sizes = images if view == "full" else [replace(image, height=crop, width=crop) for image in images]
         return test_loader(
-            ViewImages(self.root, images, view, self.side, crop),
-            SizeBatches(sizes, BATCH, [self.side], rank=ranks.rank(), world=ranks.world()),
+            ViewImages(self.root, [self.images[row] for row in self.rows], view, self.side, crop),
+            self.batches(self.rows, ranks.rank(), ranks.world()),
             workers=self.config.data.workers,
             pin=self.config.trainer.accelerator == "gpu",
         )
