@@ -71,10 +71,14 @@ def jobs_of(tables: Sequence[int]) -> list[str]:
     return list(found)
 
 
+def names_of_all() -> list[str]:
+    """The jobs that fill the cells of any table."""
+    return jobs_of([table.number for table in load_all(folders.experiments())])
+
+
 def at_paper_scale() -> list[Config]:
     """Every job of every table, the needed before the needing, at tier=paper."""
-    numbers = [table.number for table in load_all(folders.experiments())]
-    return ordered(jobs_of(numbers), overrides=["tier=paper", "task=plan"])
+    return ordered(names_of_all(), overrides=["tier=paper", "task=plan"])
 
 
 def _composed(name: str, asked: Sequence[str]) -> Config:

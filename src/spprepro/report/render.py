@@ -16,7 +16,7 @@ def report(results_dir: Path, tiers: Sequence[str] | None = None, planned: Seque
     """Writes tables, their claims, pictures and a page for each tier with records, or for `tiers`; returns the paths.
 
     `planned`: every job at the paper's scale, for the section on what that would cost; without them there is none.
-    Smoke records are left out. Raises DataError where there is nothing to report, or a record is damaged.
+    Smoke and dry records are left out. Raises DataError where there is nothing to report, or a record is damaged.
     """
     written = []
     for tier, found, sheets in collect(results_dir, tiers):
