@@ -14,6 +14,7 @@ from spprepro.identity import flatten
 from spprepro.plan import parameters_of
 from spprepro.runfolder import path_of
 from spprepro.training.checkpoint import sha256_file
+from spprepro.training.lightning import scalars
 
 NAME = "dry_run.txt"
 HEADS = ("job", "parameters", "classes", "batch", "pixels", "steps", "loss", "seconds", "GiB")
@@ -44,7 +45,7 @@ def write(jobs: Sequence[Config]) -> Path:
     width = max(map(len, changes))
     seconds = sum(float(row[-2]) for row in rows)
     lines = [
-        f"tier=dry: tier=paper but for {len(changes)} settings, each paper's -> here:",
+        f"tier=dry: tier=paper but for {len(changes)} settings, each paper's -> here (0 images: all of the set):",
         *(f"  {key:<{width}}  {', '.join(values)}" for key, values in changes.items()),
         "",
         *("  ".join(f"{text:<{w}}" for text, w in zip(row, widths, strict=True)).rstrip() for row in (HEADS, *rows)),
@@ -73,7 +74,9 @@ def lighten(jobs: Sequence[Config]) -> None:
 def _row(job: Config, paper: Config, jobs: dict[str, Config]) -> tuple[str, ...]:
     """The texts of a finished job under HEADS."""
     record = records.read(path_of(job) / records.NAME)
-    batches = (paper.detection.batch, job.detection.batch) if job.detects else (paper.training.batch, job.training.batch)
+    batches = (
+        (paper.detection.batch, job.detection.batch) if job.detects else (paper.training.batch, job.training.batch)
+    )
     losses, sizes = _logged(path_of(job), job)
     return (
         job.name,
@@ -97,20 +100,15 @@ def _parameters(job: Config, jobs: dict[str, Config]) -> int:
 
 def _logged(folder: Path, job: Config) -> tuple[list[float], list[int]]:
     """The loss of each step, and the input sizes in pixels."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(folder)).Reload()
-
-    def values(name: str) -> list[float]:
-        return [each.value for each in events.Scalars(name)] if name in events.Tags()["scalars"] else []
-
     if job.kind == "train":
-        return values("train/loss"), [round(size) for size in values("train/size")]
+        logged = scalars(folder)
+        return list(logged["train/loss"].values()), [round(size) for size in logged["train/size"].values()]
+    if job.kind == "detect":
+        rcnn = job.detection.method == "rcnn"
+        losses = list(scalars(folder)["finetune/loss"].values())
+        return losses, [job.backbone.crop] if rcnn else job.detection.scales
     if job.kind == "transfer":
         return [], job.transfer.sides
     if job.kind == "test":
         return [], job.views.scales if job.multiscale else [job.data.crop]
-    if job.kind == "layers":
-        return [], []
-    rcnn = job.kind == "detect" and job.detection.method == "rcnn"
-    return values("finetune/loss"), [job.backbone.crop] if rcnn else job.detection.scales
+    return [], job.detection.scales if job.detects else []

@@ -1,4 +1,4 @@
-"""Lightning as all jobs use it: a trainer that logs to TensorBoard in the run folder, without tips."""
+"""Lightning as all jobs use it: a trainer that logs to TensorBoard in the run folder, without tips; what it logged."""
 
 import logging
 import warnings
@@ -41,6 +41,15 @@ def fitting(
         log_every_n_steps=max(1, min(10, steps // 10)),
         **more,
     )
+
+
+def scalars(folder: Path) -> dict[str, dict[int, float]]:
+    """What the event files of a run hold, interrupted or not: name -> step -> value."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logging.getLogger("tensorboard").setLevel(logging.WARNING)
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 1, "tensors": 1}).Reload()
+    return {name: {each.step: each.value for each in events.Scalars(name)} for name in events.Tags()["scalars"]}
 
 
 def testing(t: Trainer) -> pl.Trainer:
