@@ -1,5 +1,6 @@
 """tier=dry is tier=paper but for amounts; its run, its table, its disk space."""
 
+import re
 from dataclasses import replace
 
 import hydra
@@ -81,10 +82,11 @@ def test_a_training_and_a_detector_run_at_full_width(cli, tmp_path, jobs):
     ours = [replace(job, results_dir=str(tmp_path / "results")) for job in jobs if job.name in names]
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(folders.conf())):
         lines = dry.write(ours).read_text().splitlines()
-    for name, classes in zip(names, (1000, 21), strict=True):  # untrained, all classes are alike
+    for name, classes in zip(names, (1000, 21), strict=True):
         (line,) = [line for line in lines if line.startswith(name)]
-        before, _, after, *_ = line.split(" -> ")[-2].split()[-1:] + ["->"] + line.split(" -> ")[-1].split()[:1]
-        assert float(before) == pytest.approx(np.log(classes), rel=0.1) and np.isfinite(float(after))
+        steps, before, after = re.search(r" (\d)  +([\d.]+) -> ([\d.]+) ", line).groups()
+        assert steps == "2" and np.isfinite(float(after))
+        assert float(before) == pytest.approx(np.log(classes), rel=0.4)  # untrained: about chance
 
 
 def test_only_weights_that_a_job_still_needs_stay(tmp_path, jobs):

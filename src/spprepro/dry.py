@@ -19,8 +19,9 @@ from spprepro.training.lightning import scalars
 NAME = "dry_run.txt"
 HEADS = ("job", "parameters", "classes", "batch", "pixels", "steps", "loss", "seconds", "GiB")
 NOTE = """\
-parameters: of all networks that the job runs. batch: images of a training, windows of a detector's fine-tuning, paper's
--> here. pixels: input sizes in the order they came, or scales. loss: at the first -> at the last step. GiB: most memory."""
+parameters: of all networks that the job runs. batch: images of a training, windows of a detector's fine-tuning; paper's
+-> here. pixels: input sizes in the order they came, or scales. loss: of the first -> of the last step. GiB: most memory
+of the process, in which all jobs run one after the other."""
 _OWN = ("tier", "task", "results_dir", "overwrite", "tables", "seed")  # of the command
 
 
@@ -74,9 +75,7 @@ def lighten(jobs: Sequence[Config]) -> None:
 def _row(job: Config, paper: Config, jobs: dict[str, Config]) -> tuple[str, ...]:
     """The texts of a finished job under HEADS."""
     record = records.read(path_of(job) / records.NAME)
-    batches = (
-        (paper.detection.batch, job.detection.batch) if job.detects else (paper.training.batch, job.training.batch)
-    )
+    batches = [each.detection.batch if job.detects else each.training.batch for each in (paper, job)]
     losses, sizes = _logged(path_of(job), job)
     return (
         job.name,

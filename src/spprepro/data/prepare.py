@@ -17,7 +17,7 @@ Progress = Callable[[str, int, int], None]  # what is going on, done, of how man
 
 
 def root_of(data: Data) -> Path:
-    """data.root, here or under $SPPREPRO_DATA; else a folder there, of the set, or of a drawn one's version, seed and size."""
+    """data.root, here or under $SPPREPRO_DATA; else a folder there, of the set, or of what a drawn one is made of."""
     if data.root:
         return located(data.root)
     if data.name not in GENERATED:

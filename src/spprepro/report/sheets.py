@@ -160,8 +160,8 @@ def collect(
 ) -> list[tuple[str, list[Found], list[Sheet]]]:
     """(tier, its records, its sheets) for each tier that can be reported; the tables are all, or those in `numbers`.
 
-    Smoke and dry records are left out. Raises DataError where there is nothing to report (and of `numbers` any table has
-    cells for records to fill), or a record is damaged.
+    Records of smoke and dry are left out. Raises DataError where there is nothing to report (and of `numbers` any table
+    has cells for records to fill), or a record is damaged.
     """
     wanted = [tier for tier in records.TIERS if tier not in records.MARKED and (tiers is None or tier in tiers)]
     tables = load_all(folders.experiments())
