@@ -13,8 +13,6 @@ from spprepro.files import write_text
 from spprepro.identity import flatten
 from spprepro.plan import parameters_of
 from spprepro.runfolder import path_of
-from spprepro.training.checkpoint import sha256_file
-from spprepro.training.lightning import scalars
 
 NAME = "dry_run.txt"
 HEADS = ("job", "parameters", "classes", "batch", "pixels", "steps", "loss", "seconds", "GiB")
@@ -44,14 +42,15 @@ def write(jobs: Sequence[Config]) -> Path:
     rows = [_row(job, papers[job.name], by_name) for job in jobs if (path_of(job) / records.NAME).exists()]
     widths = [max(map(len, column)) for column in zip(HEADS, *rows, strict=True)]
     width = max(map(len, changes))
-    seconds = sum(float(row[-2]) for row in rows)
+    minutes, trainer = sum(float(row[-2]) for row in rows) / 60, jobs[0].trainer
     lines = [
         f"tier=dry: tier=paper but for {len(changes)} settings, each paper's -> here (0 images: all of the set):",
         *(f"  {key:<{width}}  {', '.join(values)}" for key, values in changes.items()),
         "",
         *("  ".join(f"{text:<{w}}" for text, w in zip(row, widths, strict=True)).rstrip() for row in (HEADS, *rows)),
         "",
-        f"{len(rows)} of {len(jobs)} jobs done, {seconds / 60:.0f} minutes in all, on {records.device('cpu')}, fp32.",
+        f"{len(rows)} of {len(jobs)} jobs done in {minutes:.0f} minutes on {records.device(trainer.accelerator)}, "
+        f"{trainer.precision}.",
         NOTE,
     ]
     path = path_of(jobs[0]).parents[1] / NAME
@@ -61,6 +60,8 @@ def write(jobs: Sequence[Config]) -> Path:
 
 def lighten(jobs: Sequence[Config]) -> None:
     """Delete the weights that no job without a record needs, and older checkpoints: all together take 40 GB."""
+    from spprepro.training.checkpoint import sha256_file
+
     done = {job.name: (path_of(job) / records.NAME).exists() for job in jobs}
     wanted = {need for job in jobs if not done[job.name] for need in needs(job)}
     for job in jobs:
@@ -99,6 +100,8 @@ def _parameters(job: Config, jobs: dict[str, Config]) -> int:
 
 def _logged(folder: Path, job: Config) -> tuple[list[float], list[int]]:
     """The loss of each step, and the input sizes in pixels."""
+    from spprepro.training.lightning import scalars
+
     if job.kind == "train":
         logged = scalars(folder)
         return list(logged["train/loss"].values()), [round(size) for size in logged["train/size"].values()]

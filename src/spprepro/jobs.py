@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from spprepro import ranks, records, reporting, runfolder
+from spprepro import dry, ranks, records, reporting, runfolder
 from spprepro.composing import chosen_folder, given, jobs_of, names_of_all, needs, ordered
 from spprepro.config import Config, check
 from spprepro.errors import ConfigError, DataError, Faults
@@ -131,12 +131,8 @@ def run_tables(config: Config) -> None:
             failed.add(job.name)
             faults += [f"{job.name}: {fault}" for fault in error.faults]
         if config.tier == "dry":
-            from spprepro import dry
-
             dry.lighten(every)
     if config.tier == "dry" and wanted:
-        from spprepro import dry
-
         print(dry.write(wanted).read_text(), end="")
     if config.tier not in records.MARKED:
         from spprepro.report.terminal import terminal
