@@ -16,9 +16,12 @@ def test_a_thousand_classes_with_pictures_labels_and_their_numbers(tmp_path):
     assert truth_of(root / "test", root, classes, 3).tolist() == [0, 1, 2]
     first = (root / "train" / classes[0] / f"{classes[0]}.JPEG").read_bytes()
     assert first != (root / "val" / classes[0] / f"{classes[0]}.JPEG").read_bytes()
-    (root / "train" / classes[0] / f"{classes[0]}.JPEG").write_bytes(b"kept")
-    dry.generate(root, test=3, seed=0)
-    assert (root / "train" / classes[0] / f"{classes[0]}.JPEG").read_bytes() == b"kept"  # it is there already
+
+
+def test_a_folder_that_is_there_is_left_as_it_is(tmp_path):
+    (tmp_path / "photos").mkdir()
+    assert dry.generate(tmp_path / "photos", test=3, seed=0) == tmp_path / "photos"
+    assert not list((tmp_path / "photos").iterdir())
 
 
 def test_so_many_images_are_used_and_all_classes(tmp_path):
