@@ -18,7 +18,8 @@ NAME = "dry_run.txt"
 HEADS = ("job", "parameters", "classes", "batch", "pixels", "steps", "loss", "seconds", "GiB")
 NOTE = """\
 parameters: of all networks that the job runs. batch: images of a training, windows of a detector's fine-tuning; paper's
--> here. pixels: input sizes in the order they came, or scales. loss: of the first -> of the last step. GiB: most memory."""
+-> here. pixels: input sizes in the order they came, or scales. loss: of the first -> of the last step. GiB: the most
+memory that the process held."""
 _OWN = ("tier", "task", "results_dir", "overwrite", "tables", "seed")  # of the command
 
 
