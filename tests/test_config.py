@@ -24,7 +24,7 @@ def faults(*overrides):
     return error.value.faults
 
 
-@pytest.mark.parametrize("tier", ["smoke", "mini", "small", "paper"])
+@pytest.mark.parametrize("tier", ["smoke", "dry", "mini", "small", "paper"])
 @pytest.mark.parametrize("experiment", sorted(path.stem for path in (folders.conf() / "experiment").glob("*.yaml")))
 def test_every_experiment_is_valid_at_every_tier(tier, experiment):
     config = check(compose(f"experiment={experiment}", f"tier={tier}", "data.root=x", "voc.root=x", "caltech.root=x"))

@@ -84,7 +84,9 @@ def test_training(tmp_path, monkeypatch, nothing_left):
         training.fitting,
     )
     monkeypatch.setattr(
-        training, "fitting", lambda t, folder, epochs, calls, step: fitting(t, folder, epochs, [*calls, watch], step)
+        training,
+        "fitting",
+        lambda t, folder, epochs, calls, step, **more: fitting(t, folder, epochs, [*calls, watch], step, **more),
     )
     training.train(config, found, tmp_path / "run")
     assert len(list((tmp_path / "run" / "checkpoints").glob("*.ckpt"))) == 2

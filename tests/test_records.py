@@ -78,9 +78,10 @@ def test_a_metric_counts_every_test_sample_once(tmp_path: Path, record: Record, 
             records.write(padded, tmp_path)
 
 
-def test_a_record_of_tier_smoke_cannot_call_itself_ok(tmp_path: Path, record: Record) -> None:
-    with pytest.raises(DataError, match="smoke"):
-        records.write(replace(record, tier="smoke"), tmp_path)
+@pytest.mark.parametrize("tier", ["smoke", "dry"])
+def test_a_record_of_tier_smoke_or_dry_cannot_call_itself_ok(tmp_path: Path, record: Record, tier: str) -> None:
+    with pytest.raises(DataError, match=f"tier {tier} are 'smoke'"):
+        records.write(replace(record, tier=tier), tmp_path)
 
 
 def test_a_failed_write_keeps_the_record_that_was_there(

@@ -76,6 +76,11 @@ def jobs_of(tables: Sequence[int]) -> list[str]:
     return list(found)
 
 
+def names_of_all() -> list[str]:
+    """The jobs that fill the cells of any table."""
+    return jobs_of([table.number for table in load_all(folders.experiments())])
+
+
 def at_paper_scale() -> list[Config]:
     """Every job of every table, the needed before the needing, at tier=paper.
 
@@ -88,9 +93,7 @@ def at_paper_scale() -> list[Config]:
     kept = folders.cache_home() / "plans" / f"{state.hexdigest()[:16]}.json"
     with suppress(OSError, ValueError, Faults):  # none yet, or another version's
         return [check(raw) for raw in json.loads(kept.read_text())]
-    jobs = ordered(
-        jobs_of([table.number for table in load_all(folders.experiments())]), overrides=["tier=paper", "task=plan"]
-    )
+    jobs = ordered(names_of_all(), overrides=["tier=paper", "task=plan"])
     with suppress(OSError):
         write_text(kept, json.dumps([asdict(job) for job in jobs]))
     return jobs

@@ -27,11 +27,12 @@ Task = Literal[
     "run", "plan", "validate", "report", "compare", "prepare", "verify", "sheet", "bench", "detect", "reeval",
     "import_weights", "export",
 ]  # fmt: skip
-Tier = Literal["smoke", "mini", "small", "paper"]
+Tier = Literal["smoke", "dry", "mini", "small", "paper"]
 Bench = Literal[
     "input_pipeline", "train_step", "train_loop", "views", "window_pooling", "rcnn_vs_spp", "detection", "svm",
     "transfer",
 ]  # fmt: skip
+GENERATED = ("mini", "dry")  # data sets
 Kind = Literal["train", "import", "layers", "test", "detect", "combine", "times", "transfer"]
 Test = Literal["ten", "crop", "full", "ten_maps", "multiview", "multiview_full"]
 
@@ -81,7 +82,7 @@ class Views:
 
 @dataclass(frozen=True)
 class MiniAmounts:
-    """How many images of the generated sets."""
+    """How many images of the generated sets; of data.name=dry so many are used, spread over its 1000 classes."""
 
     imagenet_train: int = 0
     imagenet_val: int = 0
@@ -90,9 +91,9 @@ class MiniAmounts:
 
 @dataclass(frozen=True)
 class Data:
-    """A folder in ILSVRC's layout, or the generated set; voc07 and caltech101 are for task=prepare and task=verify."""
+    """A folder in ILSVRC's layout, or a generated set; voc07 and caltech101 are for task=prepare and task=verify."""
 
-    name: Literal["mini", "imagenet", "imagenette", "voc07", "caltech101"]
+    name: Literal["mini", "dry", "imagenet", "imagenette", "voc07", "caltech101"]
     root: str | None
     crops: Literal["corners", "random"]
     min_side: int = 256
@@ -239,7 +240,7 @@ def _cross_faults(c: Config) -> Iterator[str]:
         yield "data.root: data=imagenet needs the folder that holds train/<wnid>/ and val/<wnid>/; set data.root=DIR"
     if d.name in ("voc07", "caltech101") and c.task not in ("prepare", "verify"):
         yield f"data: {d.name} is for task=prepare and task=verify; jobs take its folder by a key such as voc.root"
-    if d.source and (c.task != "prepare" or d.name == "mini"):
+    if d.source and (c.task != "prepare" or d.name in GENERATED):
         yield f"data.source: {d.source} with task={c.task} data={d.name}; only task=prepare takes any, never of mini"
     devices = c.trainer.devices * c.trainer.num_nodes
     if devices > 0 and t.batch % devices:

@@ -155,7 +155,7 @@ def times_job(config: Config, folder: Path) -> Outcome:
     one, five, zf5 = methods["spp_1sc"], methods["spp_5sc"], methods["rcnn_zf5"]
     with inference(config):
         seconds = times.measure(methods, source, setting)
-        most = RCNN_AT_MOST if config.tier in ("mini", "smoke") else times.COUNTS[-1]
+        most = RCNN_AT_MOST if config.tier in ("mini", "dry", "smoke") else times.COUNTS[-1]
         growth = times.grow(one, zf5, five.scales, source, setting, most)
     write_text(folder / times.GROWTH, growth)
     metrics, replicates = times.evaluate(seconds)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from spprepro import ranks, records, reporting, runfolder
-from spprepro.composing import chosen_folder, given, jobs_of, needs, ordered
+from spprepro import dry, ranks, records, reporting, runfolder
+from spprepro.composing import chosen_folder, given, jobs_of, names_of_all, needs, ordered
 from spprepro.config import Config, check
 from spprepro.errors import ConfigError, DataError, Faults
 from spprepro.kinds import perform, surveyed
@@ -120,6 +120,7 @@ def run_tables(config: Config) -> None:
     A job that fails with a fault of its data does not stop those that do not need it; all faults come at the end.
     """
     wanted = ordered(jobs_of(config.tables))
+    every = ordered(names_of_all()) if config.tier == "dry" else []
     _refuse_lost(wanted, wanted)
     missing = [job for job in wanted if config.overwrite or not (runfolder.path_of(job) / records.NAME).exists()]
     print(f"tables {', '.join(map(str, config.tables))}: {len(wanted)} jobs, {len(missing)} to run", file=sys.stderr)
@@ -137,7 +138,11 @@ def run_tables(config: Config) -> None:
                 raise
             failed.add(job.name)
             faults += [f"{job.name}: {fault}" for fault in error.faults]
-    if config.tier != "smoke":
+        if config.tier == "dry":
+            dry.lighten(every)
+    if config.tier == "dry" and wanted:
+        print(dry.write(wanted).read_text(), end="")
+    if config.tier not in records.MARKED:
         from spprepro.report.terminal import terminal
 
         if wanted and len(failed) < len(wanted):

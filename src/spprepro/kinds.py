@@ -6,7 +6,7 @@ from typing import Any
 
 from spprepro import ranks, records, runfolder
 from spprepro.composing import given, needs, ordered
-from spprepro.config import Config
+from spprepro.config import GENERATED, Config
 from spprepro.errors import ConfigError
 
 
@@ -146,15 +146,16 @@ _KINDS = {
 def _start() -> tuple[str, dict[str, Any]]:
     """When, and from which source; torch is loaded from here on."""
     started, git = datetime.now(UTC).isoformat(timespec="seconds"), records.git_state(Path(__file__).parent)
-    from spprepro.training.cpu import keep_memory
+    from spprepro.training.cpu import forget_peak, keep_memory
 
     keep_memory()
+    forget_peak()
     return started, git
 
 
 def _data(config: Config, survey: Any) -> dict[str, Any]:
     return {
-        "name": config.data.name if config.data.name == "mini" else survey.root.name,
+        "name": config.data.name if config.data.name in GENERATED else survey.root.name,
         "fingerprint": survey.fingerprint,
         "train": len(survey.train),
         "test": len(survey.val),
@@ -174,9 +175,11 @@ def _write_record(
     wall_s: float,
     status: str = "ok",
 ) -> None:
+    from spprepro.training.cpu import peak_bytes
+
     record = records.Record(
         schema=records.SCHEMA,
-        status="smoke" if config.tier == "smoke" else status,
+        status="smoke" if config.tier in records.MARKED else status,
         experiment=config.name,
         tier=config.tier,
         seed=config.seed,
@@ -186,7 +189,7 @@ def _write_record(
         config_sha256=records.config_sha256(config.identity()),
         git=git,
         versions=records.versions(),
-        data=data,
+        data={**data, "peak_gib": round(peak_bytes() / 2**30, 2)},
         device=records.device(config.trainer.accelerator),
         precision=config.trainer.precision,
         deterministic=str(config.trainer.deterministic).lower(),

@@ -8,7 +8,7 @@ from typing import cast
 
 from spprepro import records
 from spprepro.classify.sizes import size_of_epoch
-from spprepro.config import Config, Test, Views, kept
+from spprepro.config import GENERATED, Config, Test, Views, kept
 from spprepro.nets.geometry import forward_multiply_adds, head_inputs, head_parameters, layer_sizes
 from spprepro.nets.trunks import Backbone
 from spprepro.runfolder import path_of
@@ -25,10 +25,10 @@ RATE = {"cpu": 100e9, "gpu": 10e12}  # floating-point operations a second where 
 def counts(config: Config) -> dict[str, int]:
     """Training images, test images and classes, by listing folders (ILSVRC-2012's where there is no folder)."""
     data = config.data
-    if data.name == "mini":
+    if data.name in GENERATED:
         amounts = data.amounts
         counts = {"train": amounts.imagenet_train, "val": amounts.imagenet_val, "test": amounts.imagenet_test}
-        return {**counts, "classes": 20}
+        return {**counts, "classes": 20 if data.name == "mini" else ILSVRC["classes"]}
     from spprepro.data.prepare import root_of
     from spprepro.folders import located
 

@@ -17,7 +17,8 @@ from spprepro.files import write_text
 
 SCHEMA = 1
 NAME = "record.json"
-TIERS = ("mini", "small", "paper", "smoke")
+TIERS = ("mini", "small", "paper", "dry", "smoke")
+MARKED = ("dry", "smoke")  # tiers whose records have the status "smoke"
 STATUSES = ("ok", "smoke", "partial")
 _AGAIN = "delete the file and run the job again"
 
@@ -267,8 +268,8 @@ def _record_faults(raw: Any) -> list[str]:
         return faults
     faults += _rule_faults(raw["git"], _GIT, "git.")
     faults += _rule_faults(raw["data"], _DATA, "data.", extra=True)
-    if raw["tier"] == "smoke" and raw["status"] != "smoke":
-        faults.append(f"status: {raw['status']!r}, but the records of tier smoke are 'smoke'")
+    if raw["tier"] in MARKED and raw["status"] != "smoke":
+        faults.append(f"status: {raw['status']!r}, but the records of tier {raw['tier']} are 'smoke'")
     for key, metric in raw["metrics"].items():
         if not isinstance(metric, Mapping):
             faults.append(f"metrics.{key}: {metric!r} is not a mapping")

@@ -7,6 +7,7 @@ from pathlib import Path
 from spprepro.composing import at_paper_scale
 from spprepro.config import Config
 from spprepro.errors import Faults
+from spprepro.records import MARKED
 
 
 def report(config: Config, tiers: Sequence[str] | None = None) -> list[Path]:
@@ -27,7 +28,7 @@ def photos(config: Config) -> Iterator[Path]:
 
 def refresh(config: Config) -> None:
     """Tables and page of the tier with the new record; another record's fault must not fail this job."""
-    if config.tier == "smoke":
+    if config.tier in MARKED:
         return
     from spprepro.report import render
 

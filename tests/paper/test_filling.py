@@ -31,6 +31,7 @@ def test_fill_takes_mean_and_sample_deviation_over_seeds(tmp_path: Path) -> None
         {"status": "partial"},
         {"tier": "small"},
         {"tier": "smoke", "status": "smoke"},
+        {"tier": "dry", "status": "smoke"},
         {"experiment": "job_alex5"},
         {"metrics": {}},
     ],

@@ -171,7 +171,7 @@ def test_nothing_to_report_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no records"):
         render.report(tmp_path)
     put(tmp_path, "table1_zf5_nospp", 40.0)
-    for tiers in (["mini", "small"], ["smoke"]):
+    for tiers in (["mini", "small"], ["smoke"], ["dry"]):
         with pytest.raises(DataError, match=f"no records of tier {tiers[-1]}"):
             render.report(tmp_path, tiers)
     assert not (tmp_path / "mini" / "report.html").exists()

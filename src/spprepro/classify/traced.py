@@ -10,6 +10,7 @@ from spprepro.classify.sizes import size_of_epoch
 from spprepro.config import Config
 from spprepro.data.layouts import CLASSES
 from spprepro.traces import MOST, Confusion, Epoch
+from spprepro.training.lightning import scalars
 
 
 def trace(config: Config, folder: Path) -> None:
@@ -21,17 +22,10 @@ def trace(config: Config, folder: Path) -> None:
 
 
 def _epochs(config: Config, folder: Path) -> list[Epoch]:
-    """From all event files of a run, interrupted or not."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 1, "tensors": 1})
-    events.Reload()
-
-    def logged(name: str) -> dict[int, float]:
-        return {each.step: each.value for each in events.Scalars(name)} if name in events.Tags()["scalars"] else {}
-
-    losses, rates, errors, looks = map(logged, ("train/loss", "train/lr", "train/error", "val/error"))
-    epochs = logged("epoch")
+    """From all event files of a run."""
+    logged = scalars(folder)
+    names = ("train/loss", "train/lr", "train/error", "val/error", "epoch")
+    losses, rates, errors, looks, epochs = (logged.get(name, {}) for name in names)
     found, first, t = [], 0, config.training
     for place, last in enumerate(sorted(errors.keys() & looks.keys())):  # a kill may have taken an epoch's end with it
         number = int(epochs.get(last, place))

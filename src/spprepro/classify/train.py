@@ -120,7 +120,9 @@ def train(config: Config, survey: Survey, folder: Path) -> tuple[Classifier, flo
     step = int(checkpoint.name.removeprefix("step-").split(".")[0]) if checkpoint else None
     data = ImageData(config, survey)
     callbacks = [Finite(folder, data.pictures), snapshots, Monitor(survey.classes)]
-    trainer = fitting(config.trainer, folder, config.training.epochs, callbacks, step)
+    epochs = config.training.epochs
+    steps = epochs * (len(survey.train) // config.training.batch)
+    trainer = fitting(config.trainer, folder, epochs, callbacks, step, steps=steps)
     set_threads(config.trainer.threads, spare=1)
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return module, snapshots.elapsed

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from spprepro.config import Data
-from spprepro.data import mini
+from spprepro.config import GENERATED, Data
+from spprepro.data import dry, mini
 from spprepro.data.imagenet import Survey, survey
 from spprepro.data.layouts import FOLDERS, VERSION, VOC
 from spprepro.detection import Voc
@@ -17,14 +17,14 @@ Progress = Callable[[str, int, int], None]  # what is going on, done, of how man
 
 
 def root_of(data: Data) -> Path:
-    """data.root, here or under $SPPREPRO_DATA; else a folder there, of the set, or of mini's version, seed and size."""
+    """data.root, here or under $SPPREPRO_DATA; else a folder there, of the set, or of what a drawn one is made of."""
     if data.root:
         return located(data.root)
-    if data.name != "mini":
+    if data.name not in GENERATED:
         return data_home() / data.name
     amounts = data.amounts
     counts = f"{amounts.imagenet_train}-{amounts.imagenet_val}-{amounts.imagenet_test}"
-    return data_home() / f"mini-v{VERSION}-seed{data.seed}-{counts}"
+    return data_home() / f"{data.name}-v{VERSION}-seed{data.seed}-{counts}"
 
 
 def prepare(data: Data, progress: Progress | None = None) -> Survey:
@@ -40,16 +40,21 @@ def prepare(data: Data, progress: Progress | None = None) -> Survey:
             amounts=amounts,
             progress=lambda d, n: tell("drawing the mini set", d, n),
         )
+    elif data.name == "dry":
+        dry.generate(root, test=data.amounts.imagenet_test, seed=data.seed)
     elif not root.is_dir():
         raise DataError(
             f"data.root: {root} is not a folder, here or in {data_home()}; it must hold train/<wnid>/ and val/<wnid>/"
         )
-    return survey(
+    found = survey(
         root,
         min_side=data.min_side,
         crop=data.crop,
         progress=lambda d, n: tell("decoding every image once", d, n),
     )
+    if data.name == "dry":
+        return dry.thinned(found, data.amounts.imagenet_train, data.amounts.imagenet_val)
+    return found
 
 
 def prepare_voc(voc: Voc, progress: Progress | None = None) -> Path:

@@ -197,7 +197,13 @@ def finetune(
     step = int(checkpoint.name.removeprefix("step-").split(".")[0]) if checkpoint else None
     finite = Finite(folder, lambda epoch, number: [str(files[image]) for image in blocks.images(number)])
     trainer = fitting(
-        trainer_config, folder, blocks.epochs, [finite, snapshots], step, reload_dataloaders_every_n_epochs=1
+        trainer_config,
+        folder,
+        blocks.epochs,
+        [finite, snapshots],
+        step,
+        steps=blocks.steps,
+        reload_dataloaders_every_n_epochs=1,
     )
     set_threads(trainer_config.threads)
     trainer.fit(FineTuner(network, schedule), datamodule=blocks, ckpt_path=checkpoint, weights_only=True)

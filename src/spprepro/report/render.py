@@ -23,7 +23,7 @@ def report(
     Beside the measurements of speed, if there are any, their table.
     `planned`: every job at the paper's scale, for the section on what that would cost; without them there is none.
     `changed`: see pictures.
-    Smoke records are left out. Raises DataError where there is nothing to report, or a record is damaged.
+    Smoke and dry records are left out. Raises DataError where there is nothing to report, or a record is damaged.
     """
     written = []
     for tier, found, sheets in collect(results_dir, tiers):

@@ -160,10 +160,10 @@ def collect(
 ) -> list[tuple[str, list[Found], list[Sheet]]]:
     """(tier, its records, its sheets) for each tier that can be reported; the tables are all, or those in `numbers`.
 
-    Smoke records are left out. Raises DataError where there is nothing to report (and of `numbers` any table has
-    cells for records to fill), or a record is damaged.
+    Records of smoke and dry are left out. Raises DataError where there is nothing to report (and of `numbers` any table
+    has cells for records to fill), or a record is damaged.
     """
-    wanted = [tier for tier in records.TIERS if tier != "smoke" and (tiers is None or tier in tiers)]
+    wanted = [tier for tier in records.TIERS if tier not in records.MARKED and (tiers is None or tier in tiers)]
     tables = load_all(folders.experiments())
     found = {tier: records.find(results_dir, tier) for tier in wanted}
     if numbers is not None and not any(table.jobs for table in tables if table.number in numbers):

@@ -1,8 +1,13 @@
-"""The speed of training on a CPU."""
+"""The speed of training on a CPU, and the memory that a job takes."""
 
 import ctypes
+import gc
 import os
+import re
+import resource
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 
@@ -31,3 +36,23 @@ def set_threads(threads: int, *, spare: int = 0) -> None:
     must not follow the number of workers: sums in another order are other numbers.
     """
     torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) - spare))
+
+
+def forget_peak() -> None:
+    """From here on `peak_bytes` counts anew, less what earlier jobs have freed; on Linux alone."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what keep_memory kept
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held (not its loaders', nor a GPU's)."""
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    except OSError:
+        found = None
+    if found:
+        return int(found[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,4 +1,4 @@
-"""Lightning as all jobs use it: a trainer that logs to TensorBoard in the run folder, without tips."""
+"""Lightning as all jobs use it: a trainer that logs to TensorBoard in the run folder, without tips; what it logged."""
 
 import logging
 import warnings
@@ -19,9 +19,17 @@ from spprepro.training.checkpoint import AtomicCheckpointIO
 
 
 def fitting(
-    t: Trainer, folder: Path, epochs: int, callbacks: Sequence[pl.Callback], resume_step: int | None, **more: Any
+    t: Trainer,
+    folder: Path,
+    epochs: int,
+    callbacks: Sequence[pl.Callback],
+    resume_step: int | None,
+    *,
+    steps: int = 100,
+    **more: Any,
 ) -> pl.Trainer:
-    """A trainer for `epochs` epochs; resume_step: of the checkpoint it goes on from, None for a new run."""
+    """A trainer for `epochs` epochs; resume_step: of the checkpoint it goes on from, None for a new run; steps: of the
+    whole run, of which a tenth is logged, and all of a short one."""
     quiet()
     return pl.Trainer(
         **_common(t),
@@ -30,9 +38,18 @@ def fitting(
         callbacks=[*callbacks, RichProgressBar(refresh_rate=5)],
         plugins=[_environment(), AtomicCheckpointIO()],
         num_sanity_val_steps=0,
-        log_every_n_steps=10,
+        log_every_n_steps=max(1, min(10, steps // 10)),
         **more,
     )
+
+
+def scalars(folder: Path) -> dict[str, dict[int, float]]:
+    """What the event files of a run hold, interrupted or not: name -> step -> value."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logging.getLogger("tensorboard").setLevel(logging.WARNING)
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 1, "tensors": 1}).Reload()
+    return {name: {each.step: each.value for each in events.Scalars(name)} for name in events.Tags()["scalars"]}
 
 
 def testing(t: Trainer) -> pl.Trainer:
