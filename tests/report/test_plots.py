@@ -36,7 +36,7 @@ def table(tmp_path: Path) -> Path:
 def drawn(table: Path) -> tuple[str, str]:
     """Alternative text and SVG."""
     ((picture, svg),) = plots.growth(records.find(table.parents[3]))
-    return picture.alt, svg
+    return picture.alt, svg()
 
 
 def test_plot_names_both_methods_and_the_paper(table: Path) -> None:

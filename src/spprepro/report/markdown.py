@@ -94,8 +94,11 @@ def readme_block(results_dir: Path) -> str:
         parts += [f"### tier={tier}", " ".join(part for part in (warning(tier), f"{total}.") if part)]
         parts.append(f"[The page]({where}/report.html) has every number, the claims one by one, and the pictures.")
         heads = ["paper's table", "what", "cells filled", *VERDICTS]
-        rows = [_summary_row(sheet, where) for sheet in sheets]
+        begun = [sheet for sheet in sheets if sheet.states["run"] or not sheet.filled]
+        rows = [_summary_row(sheet, where) for sheet in begun]
         parts.append("\n".join([bar(heads), bar(["---"] * 2 + ["---:"] * (len(heads) - 2)), *map(bar, rows)]))
+        if without := [str(sheet.table.number) for sheet in sheets if sheet not in begun]:
+            parts.append(f"Not run at this tier: Tables {', '.join(without)}.")
         for sheet in (sheet for sheet in sheets if sheet.used and sheet.table.number in KEY_TABLES):
             shown, paper = grid(sheet, only_run=True), sheet.table
             parts.append(f"**Table {paper.number}. {md(paper.title)}**. {md(paper.caption)} Ours: {sheet.measured_on}.")
