@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from spprepro import detecting, modelcard, records, runfolder
@@ -17,7 +16,7 @@ from spprepro.config import Config
 from spprepro.data.augment import prepare_test
 from spprepro.detect import export as detector_export
 from spprepro.detect.detector import NAME
-from spprepro.errors import ConfigError, DataError
+from spprepro.errors import ConfigError
 from spprepro.files import replacing, write_text
 from spprepro.nets import caffe, export
 from spprepro.nets.caffe import Conventions
