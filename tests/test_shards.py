@@ -7,7 +7,8 @@ import pytest
 from spprepro import records
 
 JOBS = ("table6_zf5_full", "table9_zf5_1sc")
-CHOICE = ("-m", f"experiment={','.join(JOBS)}", "tier=smoke")
+QUICK = ("tier=smoke", "training.epochs=1", "detection.rows=[pool5]")
+CHOICE = ("-m", f"experiment={','.join(JOBS)}", *QUICK)
 SHARDS = ("shard=0,1", "shards=2")
 
 
@@ -17,7 +18,7 @@ def outcome(results, job):
     return kept.metrics, same, kept.config_sha256
 
 
-@pytest.mark.slow  # trains two networks, twice, and runs two jobs on them: about 60 s
+@pytest.mark.slow  # trains two networks, twice, and runs two jobs on them: about 45 s
 def test_jobs_find_what_their_shards_have_left(cli, tmp_path):
     def run(*arguments):
         done = cli(*CHOICE, *arguments, env={"XDG_CACHE_HOME": str(tmp_path / "cache")})

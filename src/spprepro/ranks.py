@@ -58,27 +58,22 @@ def launch(arguments: Sequence[str], devices: int, nodes: int) -> int:
     place = _place(devices, nodes)
     reading, writing = os.pipe()  # closed when this process goes, however that happens
     started = []
-    for local in range(devices):
-        own = {"RANK": int(place["GROUP_RANK"]) * devices + local, "LOCAL_RANK": local, _PARENT: reading}
-        environment = {**os.environ, **place, **{key: str(value) for key, value in own.items()}}
-        started.append(
-            subprocess.Popen([sys.executable, *arguments], env=environment, pass_fds=[reading], start_new_session=True)
-        )
-    os.close(reading)
     told: list[int] = []
-
-    def tell(number: int, frame: object) -> None:
-        if not told:
-            told.append(number)
-            for process in started:
-                process.send_signal(number)
-
-    before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, lambda number, frame: told.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
-        code = _outcome(started)
+        for local in range(devices):
+            own = {"RANK": int(place["GROUP_RANK"]) * devices + local, "LOCAL_RANK": local, _PARENT: reading}
+            environment = {**os.environ, **place, **{key: str(value) for key, value in own.items()}}
+            command = [sys.executable, *arguments]
+            started.append(subprocess.Popen(command, env=environment, pass_fds=[reading], start_new_session=True))
+        code = _outcome(started, told)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        os.close(reading)
         os.close(writing)
     if told:
         raise Interrupted(signal.Signals(told[0]).name)
@@ -113,9 +108,12 @@ def _free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def _outcome(started: Sequence[subprocess.Popen[bytes]]) -> int:
-    """Wait for all; the first that fails ends the others."""
+def _outcome(started: Sequence[subprocess.Popen[bytes]], told: Sequence[int]) -> int:
+    """Wait for all; the first of the signals that were `told` is passed on, the first that fails ends the others."""
+    untold = list(started)
     while True:
+        while told and untold:
+            untold.pop().send_signal(told[0])
         codes = [process.poll() for process in started]
         failed = [code for code in codes if code]
         if failed or None not in codes:
