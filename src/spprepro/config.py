@@ -198,7 +198,7 @@ def check(raw: Mapping[str, Any]) -> Config:
     return typing.cast(Config, config)
 
 
-def kept(folder: Path) -> Config:
+def config_of(folder: Path) -> Config:
     """The configuration of the run in `folder`.
 
     Raises ConfigError for one that this version does not know, DataError for a damaged file.

@@ -16,7 +16,7 @@ from PIL import Image
 
 from spprepro import folders, outcomes, ranks, records, runfolder
 from spprepro.composing import needs, ordered
-from spprepro.config import Config, check, kept
+from spprepro.config import Config, check, config_of
 from spprepro.data.decode import decode
 from spprepro.data.prepare import prepare_voc
 from spprepro.data.voc import CLASSES, Split, fingerprint, read_split
@@ -116,7 +116,7 @@ def combine_job(config: Config, folder: Path) -> Outcome:
     found = []
     for name in needs(config):
         where = runfolder.path_of(ordered([name])[-1])
-        found.append(load(kept(where), where))
+        found.append(load(config_of(where), where))
     rows = [row for row in config.detection.rows if all(row in each.rows for each in found)]
     metrics, data, _ = _tested(config, found, read_voc(config, "test"), rows, folder)
     return metrics, data, time.monotonic() - started

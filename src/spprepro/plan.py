@@ -8,7 +8,7 @@ from typing import cast
 
 from spprepro import records
 from spprepro.classify.sizes import size_of_epoch
-from spprepro.config import GENERATED, Config, Test, Views, kept
+from spprepro.config import GENERATED, Config, Test, Views, config_of
 from spprepro.nets.geometry import forward_multiply_adds, head_inputs, head_parameters, layer_sizes
 from spprepro.nets.trunks import Backbone
 from spprepro.runfolder import path_of
@@ -227,7 +227,7 @@ def measured_rate(config: Config) -> tuple[float, str]:
     for path, record in sorted(found, key=lambda item: item.record.started, reverse=True):
         if record.device.startswith("cpu") != (kind == "cpu") or record.precision != precision:
             continue
-        done = kept(path.parent)
+        done = config_of(path.parent)
         if done.kind != "train":
             continue
         amount = {"train": record.data["train"], "val": record.data["test"], "classes": record.data["classes"]}

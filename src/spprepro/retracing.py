@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from spprepro import records, traces
-from spprepro.config import Config, kept
+from spprepro.config import Config, config_of
 from spprepro.errors import DataError, Faults
 from spprepro.records import Found
 
@@ -19,7 +19,7 @@ def retrace(results_dir: Path, voc_root: str | None) -> Iterator[str]:
     for found in records.find(results_dir):
         folder = found.path.parent
         try:
-            config = kept(folder)
+            config = config_of(folder)
             if config.kind == "train":
                 from spprepro.classify.traced import trace
 

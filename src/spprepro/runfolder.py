@@ -12,7 +12,7 @@ from typing import IO
 import yaml
 
 from spprepro import outcomes, records, traces
-from spprepro.config import Config, kept
+from spprepro.config import Config, config_of
 from spprepro.errors import ConfigError, DataError
 from spprepro.files import write_text
 
@@ -83,7 +83,7 @@ def refuse_other_settings(config: Config) -> None:
     """Raises ConfigError with each key in which the run that lies in the job's folder differs from `config`."""
     folder = path_of(config)
     try:
-        then = kept(folder).identity()  # keys that are newer than the run have their default
+        then = config_of(folder).identity()  # keys that are newer than the run have their default
     except FileNotFoundError:
         return
     except ConfigError as error:

@@ -13,7 +13,7 @@ from spprepro import ranks
 from spprepro.classify.module import Classifier
 from spprepro.classify.score import score_images
 from spprepro.classify.train import build_classifier, viewing_of
-from spprepro.config import Config, Test, kept
+from spprepro.config import Config, Test, config_of
 from spprepro.data.imagenet import Image
 from spprepro.errors import DataError
 from spprepro.files import read_arrays, replacing
@@ -38,7 +38,7 @@ def trained(folder: Path) -> Trained:
 
     Raises DataError where there is no checkpoint, or one whose layers are not those of the configuration beside it.
     """
-    config = kept(folder)
+    config = config_of(folder)
     path = newest(folder / "checkpoints")
     if path is None:
         raise DataError(

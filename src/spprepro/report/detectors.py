@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spprepro import folders
-from spprepro.config import kept
+from spprepro.config import config_of
 from spprepro.data import layouts
 from spprepro.records import Found
 from spprepro.report.sheets import Sheet
@@ -121,7 +121,7 @@ def _findings(axis: Any, example: Example, photo: NDArray[np.uint8] | None) -> N
 
 def _photo(folder: Path, example: Example, voc_root: str | None) -> NDArray[np.uint8] | None:
     """An image of the generated set, drawn again as the job in `folder` had it, or a photo; None if it is not here."""
-    voc = kept(folder).voc
+    voc = config_of(folder).voc
     if voc.root is not None:
         path = folders.located(voc_root or "") / "JPEGImages" / f"{example.id}.jpg"
         return _shrunk(decoded(path.read_bytes())) if voc_root and path.is_file() else None

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spprepro.config import Config, kept
+from spprepro.config import Config, config_of
 from spprepro.errors import ConfigError
 from spprepro.records import Found, Record
 
@@ -34,7 +34,7 @@ def settings(item: Found) -> Config | None:
     DataError where it is damaged.
     """
     try:
-        return kept(item.path.parent)
+        return config_of(item.path.parent)
     except (FileNotFoundError, ConfigError):
         return None
 
