@@ -17,7 +17,7 @@ demo: setup
 	$(BIN)/python -m spprepro experiment=table1_zf5_multisize results_dir=results/demo
 
 test: setup
-	$(TEST_ENV) $(BIN)/python -m pytest
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
