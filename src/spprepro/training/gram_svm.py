@@ -69,14 +69,14 @@ def train_gram_svms(
     """
     constant = np.float32(objective.bias**2)
     kernel = np.ascontiguousarray(products + constant)  # with the constant feature
-    squares = kernel.diagonal().copy()
+    inverse = 1 / kernel.diagonal()  # of the squared lengths: a product is several times faster than a division
     y = np.ascontiguousarray(labels.T.astype(np.float32))
     upper = np.where(y > 0, objective.c * objective.positive, objective.c * np.abs(y)).astype(np.float32)
     duals, margins, measures = np.zeros_like(y), np.zeros_like(y), np.zeros((len(y), 2))
     wanted, left = gap, np.arange(len(y))
 
     def solve(number: int) -> None:
-        _descend(kernel, squares, y[number], upper[number], duals[number], margins[number], wanted)
+        _descend(kernel, inverse, y[number], upper[number], duals[number], margins[number], wanted)
 
     with ThreadPoolExecutor(threads) as pool:
         for _ in range(_ROUNDS):
@@ -94,7 +94,7 @@ def train_gram_svms(
     return GramSvms(coefficients, constant * coefficients.sum(1), measures[:, 0], measures[:, 1])
 
 
-def _descent(kernel: Any, squares: Any, y: Any, upper: Any, duals: Any, margins: Any, gap: float) -> None:
+def _descent(kernel: Any, inverse: Any, y: Any, upper: Any, duals: Any, margins: Any, gap: float) -> None:
     """Coordinate descent on one class, in place, until its relative duality gap is `gap`: always the longest step.
 
     margins: (n,) kernel @ (duals * y), which tells every step and the gap; one step changes it by one row.
@@ -112,7 +112,7 @@ def _descent(kernel: Any, squares: Any, y: Any, upper: Any, duals: Any, margins:
                 return
         longest = zero
         for i in range(n):
-            steps[i] = min(max(duals[i] - (y[i] * margins[i] - one) / squares[i], zero), upper[i]) - duals[i]
+            steps[i] = min(max(duals[i] - (y[i] * margins[i] - one) * inverse[i], zero), upper[i]) - duals[i]
             longest = max(longest, abs(steps[i]))
         if longest == 0:
             return
