@@ -88,27 +88,19 @@ def _import(config: Config, folder: Path) -> None:
     _write_record(config, folder, {}, import_job(config, folder), git, started, 0.0, "partial")
 
 
-def _detection(config: Config, folder: Path) -> None:
-    """A job about detectors."""
+def _on_photos(config: Config, folder: Path) -> None:
+    """A job about detectors, or on a trained network's features of other photos."""
     started, git = _start()
-    from spprepro import detecting
+    if config.kind == "transfer":
+        from spprepro.transferring import transfer_job as job
+    else:
+        from spprepro import detecting
 
-    job = {"detect": detecting.detect_job, "combine": detecting.combine_job, "times": detecting.times_job}[config.kind]
+        jobs = {"detect": detecting.detect_job, "combine": detecting.combine_job, "times": detecting.times_job}
+        job = jobs[config.kind]
     metrics, data, seconds = job(config, folder)
-    if not ranks.leads():
-        return
-    _write_record(config, folder, metrics, data, git, started, seconds)
-
-
-def _transfer(config: Config, folder: Path) -> None:
-    """Other photos, learnt on a trained network's features."""
-    started, git = _start()
-    from spprepro.transferring import transfer_job
-
-    metrics, data, seconds = transfer_job(config, folder)
-    if not ranks.leads():
-        return
-    _write_record(config, folder, metrics, data, git, started, seconds)
+    if ranks.leads():
+        _write_record(config, folder, metrics, data, git, started, seconds)
 
 
 def _layers(config: Config, folder: Path) -> None:
@@ -136,10 +128,10 @@ _KINDS = {
     "import": _import,
     "layers": _layers,
     "test": _test,
-    "detect": _detection,
-    "combine": _detection,
-    "times": _detection,
-    "transfer": _transfer,
+    "detect": _on_photos,
+    "combine": _on_photos,
+    "times": _on_photos,
+    "transfer": _on_photos,
 }
 
 
