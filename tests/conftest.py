@@ -16,6 +16,11 @@ from spprepro.data.layouts import VERSION
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are named by their argument: archives bear the time, and processes must agree on the names of tests."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def golden_file() -> Callable[[str], Path]:
     """golden_file(name): a reference file; skips where the trimmed copy lacks it."""
