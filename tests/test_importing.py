@@ -11,7 +11,8 @@ import torch
 from spprepro.classify.ensemble import trained
 from spprepro.config import check
 from spprepro.errors import ConfigError
-from spprepro.importing import unreadable
+from spprepro.importing import import_job, unreadable
+from spprepro.nets.caffemodel import write_blob
 from tests.nets import caffefiles
 from tests.nets.backbones import backbone
 from tests.test_config import compose
@@ -68,6 +69,17 @@ def test_a_detector_starts_from_it(tmp_path, cli, file):
     ]
 
 
+def test_the_centre_of_a_mean_image_is_taken(tmp_path, file):
+    """As R-CNN takes 227 of ILSVRC's 256 pixels; blue comes first in the file."""
+    bgr = np.random.default_rng(0).uniform(0, 255, (1, 3, 256, 300)).astype(np.float32)
+    write_blob(tmp_path / "mean.binaryproto", bgr)
+    asked = (f"weights.file={file}", f"weights.mean_file={tmp_path / 'mean.binaryproto'}", "weights.scale_train=true")
+    said = import_job(check(compose(*JOB, *asked)), tmp_path)
+    assert said["mean"] == "mean.binaryproto" and len(said["mean_sha256"]) == 64
+    kept = torch.load(tmp_path / "checkpoints" / "imported.ckpt", weights_only=True)["state_dict"]
+    assert torch.equal(kept["mean"], torch.from_numpy(bgr[0, ::-1, 16:240, 38:262].copy()))
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -82,6 +94,9 @@ def test_a_detector_starts_from_it(tmp_path, cli, file):
             ("weights.file=convs", "weights.new=[fc8]"),
             ["fc6: not in the file", "fc7: not in the file", "weights.new=[fc8,fc6,fc7] starts"],
         ),
+        (("weights.file=net.caffemodel", "weights.mean_file=small"), ["small: its shape is (1, 3, 223, 300); a mean"]),
+        (("weights.file=net.caffemodel", "weights.mean_file=signed"), ["signed: -1 to 0; a mean image is of pixels"]),
+        (("weights.file=net.caffemodel", "weights.mean_file=net.caffemodel"), ["net.caffemodel: no .binaryproto"]),
     ],
 )
 def test_all_that_stops_an_import_is_named_before_it(tmp_path, file, monkeypatch, arguments, parts):
@@ -90,6 +105,8 @@ def test_all_that_stops_an_import_is_named_before_it(tmp_path, file, monkeypatch
     layers = caffefiles.layers_of(backbone("zf5").scaled(1 / 16), 1, 1)
     convs = {name: arrays for name, arrays in layers.items() if name.startswith("conv")}
     Path("convs").write_bytes(caffefiles.network("V0", convs))
+    write_blob(Path("small"), np.zeros((1, 3, 223, 300)))
+    write_blob(Path("signed"), np.zeros((1, 3, 256, 256)) - (np.arange(256) == 0))
     faults = "\n".join(unreadable(check(compose(*JOB, *arguments))))
     for part in parts:
         assert part in faults

@@ -115,6 +115,7 @@ class Weights:
     file: str | None = None
     scale_train: bool | None = None  # whether its Caffe scaled in training what dropout left; false halves fc7 and fc8
     mean: list[float] = field(default_factory=lambda: [128.0, 128.0, 128.0])  # of red, green and blue, in pixel values
+    mean_file: str | None = None  # instead: a .binaryproto, the mean image that its Caffe took from pixels
     new: list[str] = field(default_factory=list)  # fc layers that the file may lack; they get initial weights
 
 

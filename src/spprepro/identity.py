@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 # the folders of data are not among the identity either: the data's fingerprint is
 _INCIDENTAL = re.compile(
-    r"(results_dir|task|overwrite|tables|bench|name|image|a|b|shards?)$|widths|(voc|caltech)\.root$|(backbone\.weights|weights\.file)$"
-    r"|data\.(root|source|test|workers|keep_gib)$|(backbone|data)\.(title|name)$"
+    r"(results_dir|task|overwrite|tables|bench|name|image|a|b|shards?)$|widths|(voc|caltech)\.root$"
+    r"|(backbone\.weights|weights\.(mean_)?file)$|data\.(root|source|test|workers|keep_gib)$|(backbone|data)\.(title|name)$"
     r"|trainer\.(devices|num_nodes|threads|accelerator)$|training\.snapshot_steps$"
 )
 _DETECTION = r"(protocol|proposals|detection|voc)\."

@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from spprepro import records
 from spprepro.classify.train import build_classifier
-from spprepro.config import Config
+from spprepro.config import Config, Weights
 from spprepro.errors import ConfigError, DataError
 from spprepro.files import write_text
 from spprepro.folders import located
 from spprepro.nets import caffe
 from spprepro.nets.caffe import Conventions, Match
-from spprepro.nets.caffemodel import CaffeModel, read
+from spprepro.nets.caffemodel import CaffeModel, read, read_blob
 from spprepro.nets.network import Network
 from spprepro.nets.trunks import Backbone
 from spprepro.training.checkpoint import AtomicCheckpointIO
@@ -34,6 +35,7 @@ class _Found:
     backbone: Backbone  # at the job's width
     conventions: Conventions
     matches: list[Match]
+    mean: NDArray[np.float32]  # (3, crop, crop), RGB
     table: str
     faults: list[str]
 
@@ -51,14 +53,16 @@ def unreadable(config: Config) -> list[str]:
 
 def import_job(config: Config, folder: Path) -> dict[str, Any]:
     """Leaves checkpoints/imported.ckpt and the table of layers in `folder`; returns what the record says of data."""
-    found, crop = _compared(config), config.data.crop
-    mean = np.array(config.weights.mean, np.float32)[:, None, None].repeat(crop, 1).repeat(crop, 2)
-    module: Any = build_classifier(config, found.classes, mean, np.zeros((3, 3), np.float32))
+    found = _compared(config)
+    module: Any = build_classifier(config, found.classes, found.mean, np.zeros((3, 3), np.float32))
     caffe.take(found.model, module.network, found.backbone, found.matches, found.conventions)
     write_text(folder / TABLE, found.table)
     AtomicCheckpointIO().save_checkpoint({"state_dict": module.state_dict()}, folder / "checkpoints" / "imported.ckpt")
     path = found.model.path
     said = {"weights": path.name, "weights_sha256": _sha256(path), "weights_format": found.model.format}
+    if config.weights.mean_file:
+        image = located(config.weights.mean_file)
+        said |= {"mean": image.name, "mean_sha256": _sha256(image)}
     return {"name": "none", "fingerprint": "", "train": 0, "test": 0, "classes": found.classes, **said}
 
 
@@ -73,7 +77,24 @@ def _compared(config: Config) -> _Found:
     conventions = Conventions(levels, config.training.input_scale, w.scale_train, w.new)
     matches = caffe.match(model, network, backbone, conventions)
     table = f"{model.path.name}, {model.format} format\n{caffe.table(matches, model)}\n"
-    return _Found(model, classes, backbone, conventions, matches, table, _faults(config, matches, str(model.path)))
+    faults = _faults(config, matches, str(model.path))
+    return _Found(model, classes, backbone, conventions, matches, _mean(w, config.data.crop), table, faults)
+
+
+def _mean(w: Weights, crop: int) -> NDArray[np.float32]:
+    """(3, crop, crop), RGB: the centre of weights.mean_file, as R-CNN takes ILSVRC's, or weights.mean everywhere."""
+    if not w.mean_file:
+        return np.array(w.mean, np.float32)[:, None, None].repeat(crop, 1).repeat(crop, 2)
+    path = located(w.mean_file)
+    image = read_blob(path)
+    height, width = image.shape[-2:] if image.ndim > 1 else (0, 0)
+    if image.size != 3 * height * width or min(height, width) < crop:
+        raise DataError(f"{path}: its shape is {image.shape}; a mean image is (1, 3, height, width), both >= {crop}")
+    if not (image.min() >= 0 and image.max() <= 255):  # NaN is neither
+        raise DataError(f"{path}: {image.min():g} to {image.max():g}; a mean image is of pixels in [0, 255]")
+    top, left = (height - crop) // 2, (width - crop) // 2
+    bgr = image.reshape(3, height, width)[:, top : top + crop, left : left + crop]
+    return np.ascontiguousarray(bgr[::-1], np.float32)
 
 
 def _faults(config: Config, matches: list[Match], path: str) -> list[str]:
@@ -98,13 +119,16 @@ def _faults(config: Config, matches: list[Match], path: str) -> list[str]:
 
 
 def show(config: Config, folder: Path) -> None:
-    """Prints the table of layers; raises ConfigError where weights.file is another file than the one imported."""
-    kept = records.read(folder / records.NAME).data
-    if config.weights.file and _sha256(located(config.weights.file)) != kept["weights_sha256"]:
-        raise ConfigError(
-            f"weights.file: {config.weights.file} is not the file that {folder} was made of ({kept['weights']}, sha256 "
-            f"{kept['weights_sha256'][:12]}); start again with overwrite=true, or give it another name=..."
-        )
+    """Prints the table of layers; raises ConfigError where a file of `weights` is another than the one imported."""
+    kept, w = records.read(folder / records.NAME).data, config.weights
+    faults = [
+        f"weights.{key}: {path} is not the file that {folder} was made of ({kept.get(of) or 'none'}, sha256 "
+        f"{kept.get(f'{of}_sha256', '')[:12]}); start again with overwrite=true, or give it another name=..."
+        for key, path, of in (("file", w.file, "weights"), ("mean_file", w.mean_file, "mean"))
+        if path and _sha256(located(path)) != kept.get(f"{of}_sha256")
+    ]
+    if faults:
+        raise ConfigError(faults)
     print((folder / TABLE).read_text(), end="")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spprepro.errors import DataError
-from spprepro.nets.caffemodel import read, write, write_blob
+from spprepro.nets.caffemodel import read, read_blob, write, write_blob
 from tests.conftest import ROOT
 from tests.nets.caffefiles import blob, field, network
 
@@ -99,6 +99,10 @@ def test_what_is_written_is_what_protobuf_writes(tmp_path):
     mean = np.arange(12, dtype=np.float32).reshape(1, 3, 2, 2)
     write_blob(path, mean)
     assert path.read_bytes() == blob(mean, legacy=True)
+    assert np.array_equal(read_blob(path), mean)
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(DataError, match=r"no \.binaryproto, truncated or damaged"):
+        read_blob(path)
 
 
 FUZZ = """

@@ -1,4 +1,4 @@
-"""Caffe's `.caffemodel` files as names and arrays, read and written without Caffe or a protobuf runtime.
+"""Caffe's `.caffemodel` and `.binaryproto` files as names and arrays, read and written without Caffe or protobuf.
 
 Three generations of messages (reference.md 8.1): V0 (`layers { layer {` and the name within), V1 (`layers {`) and the
 current one (`layer {`). Only names and weights are read. The file is mapped into memory, arrays are views of it, and
@@ -9,6 +9,7 @@ nor time.
 import math
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,16 +53,28 @@ def read(path: Path) -> CaffeModel:
     Shapes are the file's own: legacy blobs have four axes, (1, 1, 1, O) for a bias and (1, 1, O, I) for an fc layer.
     Raises DataError for a file that is missing, truncated, hostile or no network of Caffe's.
     """
+    with _mapped(path, ".caffemodel") as content:
+        return _Reader().model(path, content)
+
+
+def read_blob(path: Path) -> Array:
+    """The array of a `.binaryproto` file, such as Caffe's mean image: (1, 3, H, W), blue first. Errors as `read`."""
+    with _mapped(path, ".binaryproto") as content:
+        return _Reader().blob(content)
+
+
+@contextmanager
+def _mapped(path: Path, kind: str) -> Iterator[memoryview]:
     try:
         with path.open("rb") as file:
             content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:  # ValueError: nothing in it
-        raise DataError(f"{path}: cannot be read ({error}); name a .caffemodel file") from error
+        raise DataError(f"{path}: cannot be read ({error}); name a {kind} file") from error
     try:
-        return _Reader().model(path, content)
+        yield content
     except _Malformed as error:
         raise DataError(
-            f"{path}: no .caffemodel, truncated or damaged ({error}); its size is {len(content):,} bytes, compare it "
+            f"{path}: no {kind}, truncated or damaged ({error}); its size is {len(content):,} bytes, compare it "
             "with the source's"
         ) from error
 
