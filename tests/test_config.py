@@ -109,6 +109,7 @@ def test_values_that_do_not_go_together(overrides, part):
         ("detection.batch=0", "detection.batch: 0 must be over 0"),
         ("detection.timed=0", "detection.timed: 0 must be over 0"),
         ("detection.batch=18", "detection.batch: 18 is no multiple of 4"),
+        ("trainer.devices=3", "detection.batch: 16 is no multiple of 4 x 3"),
         ("detection.dropout=1.0", "detection.dropout: 1.0 must be in [0, 1)"),
         ("detection.dropout=-0.1", "detection.dropout: -0.1 must be in [0, 1)"),
         ("detection.scales=[]", "detection.scales: [] must be rising"),
