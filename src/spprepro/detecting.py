@@ -4,7 +4,7 @@ import copy
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -70,7 +70,7 @@ def detect_job(config: Config, folder: Path) -> Outcome:
         }
         found = learn(config, features_of(config, start), source, folder, identity) or load(config, folder)
     learned = time.monotonic()
-    metrics, data_said, _ = _tested(config, [found], splits["test"], config.detection.rows, folder)
+    metrics, data_said = _tested(config, [found], splits["test"], config.detection.rows, folder)
     seconds = time.monotonic() - started
     data_said |= {
         "train": len(source),
@@ -116,18 +116,20 @@ def combine_job(config: Config, folder: Path) -> Outcome:
     jobs = [ordered([name])[-1] for name in needs(config)]
     found = [load(job, runfolder.path_of(job)) for job in jobs]
     rows = [row for row in config.detection.rows if all(row in each.rows for each in found)]
-    metrics, data, _ = _tested(config, found, read_voc(config, "test"), rows, folder)
+    metrics, data = _tested(config, found, read_voc(config, "test"), rows, folder)
     return metrics, data, time.monotonic() - started
 
 
-def _tested(config: Config, found: list[Detector], split: Split, rows: Any, folder: Path) -> Outcome:
-    started = time.monotonic()
+def _tested(
+    config: Config, found: list[Detector], split: Split, rows: Sequence[str], folder: Path
+) -> tuple[dict[str, records.Metric], dict[str, Any]]:
+    """Metrics of the detectors together, and what the record says of the data; both empty where others lead."""
     source, empty = usable(source_of(config, split), "skip")
     source = replace(source, split=split)  # an image without windows counts: nothing is found in it
     with inference(config):
         detections = test(config, found, source, rows, folder)
     if not ranks.leads():
-        return {}, {}, 0.0
+        return {}, {}
     metrics, replicates = evaluate(folder, split, detections)
     outcomes.write(folder, {}, replicates)
     last = detections[list(detections)[-1]]
@@ -141,7 +143,7 @@ def _tested(config: Config, found: list[Detector], split: Split, rows: Any, fold
         "test_without_windows": len(empty),
         "classes": len(split.classes),
     }
-    return metrics, data, time.monotonic() - started
+    return metrics, data
 
 
 def times_job(config: Config, folder: Path) -> Outcome:
