@@ -125,6 +125,7 @@ def test_values_that_do_not_go_together(overrides, part):
         ("protocol.finetune.spp={rates:[],steps:[]}", "protocol.finetune.spp: as many rates as steps"),
         ("protocol.finetune.spp={rates:[0.1],steps:[]}", "protocol.finetune.spp: as many rates as steps"),
         ("protocol.finetune.spp={rates:[0.1,0.1],steps:[3,0]}", "steps over 0"),
+        ("protocol.finetune.spp={rates:[-0.1],steps:[3]}", "rates and steps over 0"),
         ("protocol.ridge=0", "protocol.ridge: 0"),
         ("protocol.mapping=caffe", "protocol.mapping"),
         ("voc.unusable=drop", "voc.unusable"),

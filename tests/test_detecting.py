@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from spprepro import detecting
 from spprepro.config import check
 from spprepro.data.voc import CLASSES
 from spprepro.detect.detector import Detector, save
-from spprepro.errors import ConfigError
+from spprepro.errors import ConfigError, DataError
 from spprepro.traces import read_examples, read_precision
 from tests.conftest import write_picture
 from tests.test_config import compose
@@ -135,6 +136,14 @@ def test_a_detector_is_put_together_as_it_was_learned(tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(dataclasses.asdict(learned)))
     found = detecting.load(check(compose(*JOB)), tmp_path)
     assert found.protocol == learned.protocol and found.features.scales == [480, 576]
+
+
+def test_detectors_without_a_common_row_are_refused_before_the_test(tmp_path, monkeypatch):
+    config, rows = check(compose("experiment=table12_combined", "tier=smoke")), iter((["pool5"], ["ftfc7"]))
+    monkeypatch.setattr(detecting, "ordered", lambda names: [config])
+    monkeypatch.setattr(detecting, "load", lambda job, folder: SimpleNamespace(rows=next(rows)))
+    with pytest.raises(DataError, match="table12_zf5_second have none of"):
+        detecting.combine_job(config, tmp_path)
 
 
 def test_jobs_that_make_no_detector_are_refused_by_kind(tmp_path):

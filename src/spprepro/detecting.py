@@ -116,6 +116,8 @@ def combine_job(config: Config, folder: Path) -> Outcome:
     jobs = [ordered([name])[-1] for name in needs(config)]
     found = [load(job, runfolder.path_of(job)) for job in jobs]
     rows = [row for row in config.detection.rows if all(row in each.rows for each in found)]
+    if not rows:
+        raise DataError(f"detection.rows: {', '.join(needs(config))} have none of {config.detection.rows} in common")
     metrics, data = _tested(config, found, read_voc(config, "test"), rows, folder)
     return metrics, data, time.monotonic() - started
 

@@ -122,7 +122,7 @@ def faults(detection: Detection, protocol: Protocol, voc: Voc, devices: int) -> 
     schedule = protocol.finetune.get(detection.method)
     if schedule is None:
         yield f"protocol.finetune.{detection.method}: missing; give rates and steps"
-    elif not schedule.rates or len(schedule.rates) != len(schedule.steps) or min(schedule.steps) < 1:
-        yield f"protocol.finetune.{detection.method}: as many rates as steps are needed, steps over 0"
+    elif not schedule.rates or len(schedule.rates) != len(schedule.steps) or min(*schedule.rates, *schedule.steps) <= 0:
+        yield f"protocol.finetune.{detection.method}: as many rates as steps are needed, rates and steps over 0"
     if protocol.ridge <= 0:
         yield f"protocol.ridge: {protocol.ridge} must be over 0"

@@ -83,7 +83,7 @@ def results_path(folder: Path, split: str, name: str) -> Path:
 
 
 def write_results(path: Path, ids: Sequence[str], found: Detections) -> None:
-    """A line "id score x1 y1 x2 y2" for each detection: 6 decimals of the score, 1-based box in full."""
+    """A line "id score x1 y1 x2 y2" for each detection: 6 decimals of the score, 10 digits of the 1-based box."""
     rows = zip(found.image.tolist(), found.score.tolist(), (found.boxes + 1).tolist(), strict=True)
     lines = (f"{ids[image]} {score:.6f} {' '.join(f'{v:.10g}' for v in box)}\n" for image, score, box in rows)
     write_text(path, "".join(lines))
