@@ -1,5 +1,6 @@
 """Detection by the command line: a whole job, killed anywhere and run again, a look at a picture, and refusals."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -8,13 +9,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
+from spprepro import detecting
+from spprepro.config import check
+from spprepro.data.voc import CLASSES
+from spprepro.detect.detector import Detector, save
+from spprepro.errors import ConfigError, DataError
 from spprepro.traces import read_examples, read_precision
 from tests.conftest import write_picture
+from tests.test_config import compose
 
 JOB = ("experiment=table9_zf5_1sc", "tier=smoke")
 RUN = Path("results", "smoke", "table9_zf5_1sc", "seed0")
@@ -117,6 +126,32 @@ def test_a_look_at_one_picture(detector, cli):
     assert drawn.shape == (200, 260, 3)
     boxes = [text for text in done.stdout.splitlines() if " at x " in text]
     assert boxes or "nothing scores over" in done.stdout
+
+
+def test_a_detector_is_put_together_as_it_was_learned(tmp_path):
+    """Whatever protocol and scales a later command names, as a look at a picture may name none."""
+    learned = check(compose(*JOB, "protocol=released", "detection.scales=[480,576]"))
+    features = detecting.features_of(learned, detecting._empty(learned))
+    save(Detector(features, learned.protocol, list(CLASSES), {}, None, "pool5"), tmp_path)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(dataclasses.asdict(learned)))
+    found = detecting.load(check(compose(*JOB)), tmp_path)
+    assert found.protocol == learned.protocol and found.features.scales == [480, 576]
+
+
+def test_detectors_without_a_common_row_are_refused_before_the_test(tmp_path, monkeypatch):
+    config, rows = check(compose("experiment=table12_combined", "tier=smoke")), iter((["pool5"], ["ftfc7"]))
+    monkeypatch.setattr(detecting, "ordered", lambda names: [config])
+    monkeypatch.setattr(detecting, "load", lambda job, folder: SimpleNamespace(rows=next(rows)))
+    with pytest.raises(DataError, match="table12_zf5_second have none of"):
+        detecting.combine_job(config, tmp_path)
+
+
+def test_jobs_that_make_no_detector_are_refused_by_kind(tmp_path):
+    network = check(compose("experiment=table1_zf5_singlesize", "tier=smoke"))
+    with pytest.raises(ConfigError, match="table1_zf5_singlesize is of kind=train"):
+        detecting.load(network, tmp_path)
+    with pytest.raises(ConfigError, match="task=reeval: takes one job"):
+        detecting.evaluate_again(network)
 
 
 @pytest.mark.slow  # starts Python and torch: about 8 s, and needs the finished job

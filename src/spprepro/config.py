@@ -321,7 +321,8 @@ def _test_faults(c: Config) -> Iterator[str]:
 
 
 def _detection_faults(c: Config) -> Iterator[str]:
-    yield from detection.faults(c.detection, c.protocol, c.voc)
+    devices = c.trainer.devices * c.trainer.num_nodes if c.kind == "detect" else 1  # no other kind fine-tunes
+    yield from detection.faults(c.detection, c.protocol, c.voc, devices)
     if not c.pyramid.levels and c.detection.method == "spp":
         yield "pyramid.levels: empty; a detector with detection.method=spp needs a pyramid, e.g. pyramid=p6321"
     if c.tier in ("small", "paper") and not c.voc.root and not c.tables and c.task == "run":

@@ -4,7 +4,7 @@ import copy
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,7 @@ from spprepro.detect.traced import trace
 from spprepro.detect.trunk import Head
 from spprepro.detection import EdgeBoxes, MatFiles, SelectiveSearch
 from spprepro.errors import ConfigError, DataError
-from spprepro.files import write_text
+from spprepro.files import replacing, write_text
 from spprepro.nets.geometry import head_inputs
 from spprepro.nets.network import Network
 from spprepro.nets.pixels import Trunk, trunk_of, trunk_of_torchvision
@@ -70,7 +70,7 @@ def detect_job(config: Config, folder: Path) -> Outcome:
         }
         found = learn(config, features_of(config, start), source, folder, identity) or load(config, folder)
     learned = time.monotonic()
-    metrics, data_said, _ = _tested(config, [found], splits["test"], config.detection.rows, folder)
+    metrics, data_said = _tested(config, [found], splits["test"], config.detection.rows, folder)
     seconds = time.monotonic() - started
     data_said |= {
         "train": len(source),
@@ -113,23 +113,25 @@ def propose_part(config: Config) -> None:
 def combine_job(config: Config, folder: Path) -> Outcome:
     """Several detectors together: NMS over the union of the windows that all have scored (section 4.4)."""
     started = time.monotonic()
-    found = []
-    for name in needs(config):
-        where = runfolder.path_of(ordered([name])[-1])
-        found.append(load(config_of(where), where))
+    jobs = [ordered([name])[-1] for name in needs(config)]
+    found = [load(job, runfolder.path_of(job)) for job in jobs]
     rows = [row for row in config.detection.rows if all(row in each.rows for each in found)]
-    metrics, data, _ = _tested(config, found, read_voc(config, "test"), rows, folder)
+    if not rows:
+        raise DataError(f"detection.rows: {', '.join(needs(config))} have none of {config.detection.rows} in common")
+    metrics, data = _tested(config, found, read_voc(config, "test"), rows, folder)
     return metrics, data, time.monotonic() - started
 
 
-def _tested(config: Config, found: list[Detector], split: Split, rows: Any, folder: Path) -> Outcome:
-    started = time.monotonic()
+def _tested(
+    config: Config, found: list[Detector], split: Split, rows: Sequence[str], folder: Path
+) -> tuple[dict[str, records.Metric], dict[str, Any]]:
+    """Metrics of the detectors together, and what the record says of the data; both empty where others lead."""
     source, empty = usable(source_of(config, split), "skip")
     source = replace(source, split=split)  # an image without windows counts: nothing is found in it
     with inference(config):
         detections = test(config, found, source, rows, folder)
     if not ranks.leads():
-        return {}, {}, 0.0
+        return {}, {}
     metrics, replicates = evaluate(folder, split, detections)
     outcomes.write(folder, {}, replicates)
     last = detections[list(detections)[-1]]
@@ -143,7 +145,7 @@ def _tested(config: Config, found: list[Detector], split: Split, rows: Any, fold
         "test_without_windows": len(empty),
         "classes": len(split.classes),
     }
-    return metrics, data, time.monotonic() - started
+    return metrics, data
 
 
 def times_job(config: Config, folder: Path) -> Outcome:
@@ -229,13 +231,15 @@ def detect_picture(config: Config) -> Path:
         print(f"nothing scores over {ABOVE} among {len(boxes)} windows")
     drawing = draw(picture, places[shown], labels[shown], scores[shown], found.classes)
     out = Path(config.results_dir) / config.tier / "detections" / f"{path.stem}_{job.name}.png"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(drawing.transpose(1, 2, 0)).save(out)
+    with replacing(out) as file:
+        Image.fromarray(drawing.transpose(1, 2, 0)).save(file, "png")
     return out
 
 
 def evaluate_again(config: Config) -> None:
     """The metrics of a job from its results files, beside those of its record."""
+    if config.tables or config.kind not in ("detect", "combine"):
+        raise ConfigError("task=reeval: takes one job of kind=detect or combine, e.g. experiment=table9_zf5_1sc")
     folder = runfolder.path_of(config)
     metrics = reevaluate(folder, read_voc(config, "test"), list(config.detection.rows))
     path = folder / records.NAME
@@ -292,16 +296,21 @@ def features_of(config: Config, start: tuple[Trunk, Network | None]) -> Any:
 
 
 def load(config: Config, folder: Path) -> Detector:
-    """The detector that a finished job left in `folder`, whose configuration is `config`."""
+    """The detector that the job `config` left in `folder`, put together by the configuration that lies there.
+
+    Raises ConfigError for a job of another kind, DataError where the detector is not there or damaged.
+    """
+    if config.kind != "detect":
+        raise ConfigError(f"models: {config.name} is of kind={config.kind}; detectors come of jobs of kind=detect")
     path = newest(folder / "checkpoints")
     if path is None or path.name != detectors.NAME:
         raise DataError(
             f"{folder / 'checkpoints' / detectors.NAME}: not there or damaged; make it anew: "
             f"experiment={config.name} seed={config.seed} overwrite=true"
         )
-    content = read_checkpoint(path)
-    features = features_of(config, _empty(config))
-    return detectors.restore(content, features, config.protocol, detectors.regressed(config.detection.method))
+    its = config_of(folder)
+    features = features_of(its, _empty(its))
+    return detectors.restore(read_checkpoint(path), features, its.protocol, detectors.regressed(its.detection.method))
 
 
 def save_exported(path: Path, found: Detector, config: Config, said: Mapping[str, str]) -> None:

@@ -99,16 +99,17 @@ class MatFiles:
     files: dict[str, str | None] = field(default_factory=dict)
 
 
-def faults(detection: Detection, protocol: Protocol, voc: Voc) -> Iterator[str]:
-    """Values of a detection job that are wrong in range or together."""
+def faults(detection: Detection, protocol: Protocol, voc: Voc, devices: int) -> Iterator[str]:
+    """Values of a detection job that are wrong in range or together; devices: on which it fine-tunes."""
     for key, count in (("detection.windows", detection.windows), ("voc.images", voc.images)):
         if count < 0:
             yield f"{key}: {count} must be 0 (all) or more"
     for key, number in (("detection.batch", detection.batch), ("detection.timed", detection.timed)):
         if number < 1:
             yield f"{key}: {number} must be over 0"
-    if detection.batch % 4:
-        yield f"detection.batch: {detection.batch} is no multiple of 4; a quarter of the windows is positive"
+    if detection.batch % (4 * max(devices, 1)):
+        share = "a quarter of the windows of each device is positive"
+        yield f"detection.batch: {detection.batch} is no multiple of 4 x {devices} (devices); {share}"
     if not 0 <= detection.dropout < 1:
         yield f"detection.dropout: {detection.dropout} must be in [0, 1)"
     for key, scales in (("detection.scales", detection.scales), ("protocol.scales", protocol.scales)):
@@ -121,7 +122,7 @@ def faults(detection: Detection, protocol: Protocol, voc: Voc) -> Iterator[str]:
     schedule = protocol.finetune.get(detection.method)
     if schedule is None:
         yield f"protocol.finetune.{detection.method}: missing; give rates and steps"
-    elif not schedule.rates or len(schedule.rates) != len(schedule.steps) or min(schedule.steps) < 1:
-        yield f"protocol.finetune.{detection.method}: as many rates as steps are needed, steps over 0"
+    elif not schedule.rates or len(schedule.rates) != len(schedule.steps) or min(*schedule.rates, *schedule.steps) <= 0:
+        yield f"protocol.finetune.{detection.method}: as many rates as steps are needed, rates and steps over 0"
     if protocol.ridge <= 0:
         yield f"protocol.ridge: {protocol.ridge} must be over 0"

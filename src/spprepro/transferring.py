@@ -87,10 +87,10 @@ class _Voc(NamedTuple):
 
     @property
     def images(self) -> list[Image]:
-        paths = [self.split.path(number).relative_to(self.split.root) for number in range(len(self.split.images))]
+        root, path = self.split.root, self.split.path
         return [
-            Image(path.as_posix(), -1, "", each.height, each.width)
-            for path, each in zip(paths, self.split.images, strict=True)
+            Image(path(number).relative_to(root).as_posix(), -1, "", each.height, each.width)
+            for number, each in enumerate(self.split.images)
         ]
 
 

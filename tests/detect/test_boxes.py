@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from spprepro.detect.boxes import (
+    clip,
     fit_box_regressor,
     iou,
     moved,
     nms,
     regression_targets,
-    select,
 )
+from spprepro.detect.detector import Regressors
 
 SETS = ("rand", "ties", "frac", "dups", "allequal", "exact", "single", "big")
 
@@ -30,16 +31,12 @@ def test_nms_picks_what_the_released_code_picks(golden, name, tenths):
     np.testing.assert_array_equal(nms(rows[:, :4], rows[:, 4], tenths / 10), kept)
 
 
-def test_select_is_the_released_multi_class_nms_with_a_threshold_and_a_limit(golden):
+def test_nms_of_each_class_is_the_released_multi_class_one(golden):
     keys = [f"multi_keep_3_class{k}" for k in range(4)]
     rows, *kept = golden("nms.npz", "multi_boxes", *keys).values()
     boxes, scores = rows[:, :4], rows[:, 4:]
-    for found, expected in zip(select(boxes, scores, above=-np.inf, overlap=0.3, top=150), kept, strict=True):
-        np.testing.assert_array_equal(found, expected)
-    middle = np.median(scores)
-    for k, found in enumerate(select(boxes, scores, above=middle, overlap=0.3, top=10)):
-        expected = [row for row in kept[k] if scores[row, k] > middle][:10]  # a lower score never suppresses
-        assert found.tolist() == expected
+    for column, expected in zip(scores.T, kept, strict=True):
+        np.testing.assert_array_equal(nms(boxes, column, 0.3)[:150], expected)
 
 
 def test_nms_of_ten_thousand_boxes_is_fast():
@@ -53,7 +50,6 @@ def test_nms_of_ten_thousand_boxes_is_fast():
 def test_no_boxes():
     none = np.empty((0, 4))
     assert nms(none, np.empty(0), 0.3).tolist() == []
-    assert [rows.tolist() for rows in select(none, np.empty((0, 2)), above=0, overlap=0.3, top=5)] == [[], []]
     assert iou(none, some_boxes(3)).shape == (0, 3)
 
 
@@ -88,7 +84,7 @@ def test_regressor_is_that_of_the_released_code(golden, name, ridge, above, numb
     assert found.weights.dtype == kind
     for ours, theirs in zip((found.mean, found.colour, found.weights), expected.values(), strict=False):
         np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=rtol * np.abs(theirs).max())
-    predicted = moved(boxes_test - 1, found.targets(x_test.astype(kind))) + 1
+    predicted = moved(boxes_test - 1, Regressors([found], 1.0).targets(x_test.astype(kind))[:, 0]) + 1
     theirs = expected[f"{prefix}_pred"]
     np.testing.assert_allclose(predicted, theirs, rtol=rtol, atol=rtol * np.abs(theirs).max())
 
@@ -111,11 +107,11 @@ def test_moves_invert_targets():
     np.testing.assert_allclose(moved(boxes, regression_targets(boxes, truth)), truth, atol=1e-9)
 
 
-def test_predictions_stay_in_the_image():
+def test_without_windows_nothing_is_moved_and_the_image_ends_what_is():
     regressor = fit_box_regressor(np.empty((0, 3), np.float32), *[np.empty((0, 4))] * 2, 1000)
-    features = np.ones((3, 3), np.float32)
+    still = Regressors([regressor], 1.0).targets(np.ones((3, 3), np.float32))[:, 0]
     boxes = np.array([[-4.0, 5, 20, 80], [10, 10, 20, 20], [60, 70, 130, 90]])
-    found = regressor.predict(features, boxes, height=60, width=100)
+    found = clip(moved(boxes, still), 60, 100)
     np.testing.assert_allclose(found, [[0, 5, 20, 59], [10, 10, 20, 20], [60, 59, 99, 59]], atol=1e-9)
     wild = moved(boxes, np.full((3, 4), 1000.0))
     assert np.isinf(wild).any()

@@ -163,7 +163,8 @@ def test_all_regressors_in_one_product_are_each_alone():
     regressors = learned().regressors
     assert regressors is not None
     features = np.random.default_rng(2).normal(0, 1, (7, len(regressors.each[0].weights) - 1)).astype(np.float32)
-    expected = np.stack([one.targets(features * np.float32(0.2)) for one in regressors.each], 1)
+    alone = [(0.2 * features @ r.weights[:-1] + r.weights[-1]) @ r.colour + r.mean for r in regressors.each]
+    expected = np.stack(alone, 1)
     np.testing.assert_allclose(regressors.targets(features), expected, rtol=1e-4, atol=1e-5)
 
 

@@ -114,8 +114,9 @@ def test_images_without_candidates_are_passed_over():
     some = Pools([empty, rows, empty], [empty, rows * 0 + 2, empty], [empty, empty, rows + 6])
     drawn = draw(some, seed=0, block=0, steps=3, batch=4, flips=False)
     assert set(drawn.image[drawn.label > 0].tolist()) == {1} and set(drawn.image[drawn.label == 0].tolist()) == {2}
-    with pytest.raises(DataError, match="fewer devices"):
-        draw(some, seed=0, block=0, steps=3, batch=4, flips=False, rank=0, world=2)
+    for rank, world in ((0, 2), (3, 4)):  # nothing in its images; no image
+        with pytest.raises(DataError, match="fewer devices"):
+            draw(some, seed=0, block=0, steps=3, batch=4, flips=False, rank=rank, world=world)
 
 
 def test_nothing_to_draw_is_said():

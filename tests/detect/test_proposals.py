@@ -17,7 +17,7 @@ import pytest
 from spprepro.detect import proposals
 from spprepro.detect.proposals import KeptWindows, propose
 from spprepro.detection import SelectiveSearch
-from spprepro.errors import ConfigError, DataError
+from spprepro.errors import DataError
 from tests.detect.conftest import OBJECT, overlap, picture
 
 SETTINGS = SelectiveSearch()
@@ -100,8 +100,6 @@ def test_same_windows_from_other_processes_and_in_another_order(images: list[tup
     assert_same(alone, propose(images, SETTINGS, tmp_path / "b"))
     assert list(spread) == [name for name, _ in images[::-1]]
     assert seen[0] == (0, 7) and seen[-1] == (7, 7) and seen == sorted(seen)
-    assert alone.counts == {name: len(boxes) for name, boxes in arrays(alone).items()}
-    assert alone.empty == []
 
 
 def test_ctrl_c_stops_the_workers_and_keeps_what_they_did(images: list[tuple[str, Path]], tmp_path: Path) -> None:
@@ -223,15 +221,13 @@ def test_shards_share_the_work_and_a_last_job_finds_it_done(images: list[tuple[s
     assert sorted(name for shard in shards for name in shard) == [name for name, _ in images]
     before = kept_files(cache)
     assert len(before) == 7 and len(propose(images, SETTINGS, cache)) == 7 and kept_files(cache) == before
-    with pytest.raises(ConfigError, match="rank=3"):
-        propose(images, SETTINGS, cache, rank=3, world=3)
 
 
-def test_an_image_without_windows_is_reported(images: list[tuple[str, Path]], tmp_path: Path) -> None:
+def test_an_image_without_windows_has_an_empty_list(images: list[tuple[str, Path]], tmp_path: Path) -> None:
     cv2.imwrite(str(images[1][1]), picture(0, 15, 160))
     windows = propose(images[:3], SETTINGS, tmp_path / "a", workers=1)
-    assert windows.empty == [images[1][0]] and windows[images[1][0]].shape == (0, 4)
-    assert propose(images[:3], SETTINGS, tmp_path / "a").empty == windows.empty
+    assert [len(windows[name]) > 0 for name, _ in images[:3]] == [True, False, True]
+    assert windows[images[1][0]].shape == (0, 4)
 
 
 def test_an_id_given_twice_is_refused(images: list[tuple[str, Path]], tmp_path: Path) -> None:

@@ -48,20 +48,6 @@ def nms(boxes: Float[ndarray, "n 4"], scores: Float[ndarray, " n"], overlap: flo
     return rows
 
 
-def select(
-    boxes: Float[ndarray, "n 4"], scores: Float[ndarray, "n classes"], *, above: float, overlap: float, top: int
-) -> list[Int[ndarray, " k"]]:
-    """For each class the best `top` rows that score more than `above` and survive `nms` among these, best first.
-
-    The released spp_test.m: above -1.5, overlap 0.3, top 100, image by image.
-    """
-    found = []
-    for column in scores.T:
-        rows = np.flatnonzero(column > above)
-        found.append(rows[nms(boxes[rows], column[rows], overlap)[:top]])
-    return found
-
-
 def clip(boxes: Float[ndarray, "n 4"], height: int, width: int) -> Float[ndarray, "n 4"]:
     """The boxes cut to the image, with every corner on a pixel of it."""
     inside: NDArray[Any] = np.clip(boxes, 0, np.array([width - 1, height - 1] * 2, boxes.dtype))
@@ -90,7 +76,7 @@ def moved(boxes: Float[ndarray, "n 4"], targets: Float[ndarray, "n 4"]) -> Float
 
 @dataclass(frozen=True)
 class BoxRegressor:
-    """Ridge regression from features to the targets of one class.
+    """Ridge regression from features to the targets of one class: (x @ weights[:-1] + weights[-1]) @ colour + mean.
 
     weights: (D + 1, 4) to whitened targets, the last row is the bias; colour: (4, 4) undoes the whitening; mean: (4,)
     of the targets.
@@ -99,17 +85,6 @@ class BoxRegressor:
     weights: NDArray[Any]
     colour: NDArray[Any]
     mean: NDArray[Any]
-
-    def targets(self, features: Float[ndarray, "n d"]) -> Float[ndarray, "n 4"]:
-        """The predicted targets."""
-        found: NDArray[Any] = (features @ self.weights[:-1] + self.weights[-1]) @ self.colour + self.mean
-        return found
-
-    def predict(
-        self, features: Float[ndarray, "n d"], boxes: Float[ndarray, "n 4"], *, height: int, width: int
-    ) -> Float[ndarray, "n 4"]:
-        """The boxes moved to where the object is thought to be, clipped to an image of height x width pixels."""
-        return clip(moved(boxes, self.targets(features)), height, width)
 
 
 def fit_box_regressor(

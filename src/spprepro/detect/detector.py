@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spprepro.detect.boxes import BoxRegressor, clip, moved, nms, select
+from spprepro.detect.boxes import BoxRegressor, clip, moved, nms
 from spprepro.detect.features import Described
 from spprepro.detect.mining import LayerSvms
 from spprepro.detect.windows import Boxes
@@ -90,7 +90,8 @@ def detect(detectors: Sequence[Detector], picture: Tensor, boxes: Boxes, rows: S
         described = detector.describe(picture, boxes)
         arrays = {name: values.cpu().numpy() for name, values in described.layers.items()}
         for row in rows:
-            scores = detector.svms["ftfc7" if row == BB else row].scores(arrays["ftfc7" if row == BB else row])
+            layer = "ftfc7" if row == BB else row
+            scores = detector.svms[layer].scores(arrays[layer])
             targets = None
             if row == BB and detector.regressors:
                 targets = detector.regressors.targets(arrays[detector.regress])[described.inverse]
@@ -119,7 +120,7 @@ def _candidates(
     if targets is None:
         return boxes[rows], scores[rows]
     if protocol.regress == "after_nms":  # the released code: only what is left is moved
-        rows = select(boxes, scores[:, None], above=ABOVE, overlap=SUPPRESS, top=TOP)[0]
+        rows = rows[nms(boxes[rows], scores[rows], SUPPRESS)[:TOP]]
     return clip(moved(boxes[rows], targets[rows]), *size), scores[rows]
 
 

@@ -4,7 +4,6 @@ A block is drawn from as many images, in random order, as hold ten times the win
 images have to be looked at for it. Every draw is a function of (seed, block, rank).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,7 +69,8 @@ def draw(
     count = len(pools.positives)
     order = rng.permutation(np.arange(rank, count * (1 + flips), world))
     share = batch // SHARE
-    parts = [_pick(rows, order, count, steps * n, rng) for rows, n in _both(pools, share, batch)]
+    both = ((pools.positives, share), (pools.negatives, batch - share))
+    parts = [_pick(rows, order, count, steps * n, rng) for rows, n in both]
     slots = [np.arange(steps * n) // n * batch + offset + np.arange(steps * n) % n
              for n, offset in ((share, 0), (batch - share, share))]  # fmt: skip
     place = np.argsort(np.concatenate(slots))
@@ -84,10 +84,6 @@ def draw(
     return Draw(image % count, image >= count, row, label)
 
 
-def _both(pools: Pools, share: int, batch: int) -> Sequence[tuple[list[NDArray[np.int64]], int]]:
-    return (pools.positives, share), (pools.negatives, batch - share)
-
-
 def _pick(
     rows: list[NDArray[np.int64]], order: NDArray[np.int64], count: int, need: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -95,7 +91,7 @@ def _pick(
     held = np.cumsum([len(rows[image % count]) for image in order])
     images = order[: np.searchsorted(held, RICH * need) + 1]
     held = held[: len(images)]
-    if not held[-1]:
+    if not held[-1:].any():
         raise DataError("fine-tuning: a device's share of the images has no window to draw; use fewer devices")
     chosen = rng.choice(held[-1], need, replace=bool(held[-1] < need))
     at = np.searchsorted(held, chosen, side="right")

@@ -48,7 +48,7 @@ def evaluate(folder: Path, split: Split, found: Found) -> tuple[dict[str, Metric
 
 
 def reevaluate(folder: Path, split: Split, rows: Sequence[str]) -> dict[str, Metric]:
-    """The metrics of `evaluate` from the results files that it left in the job's folder; raises as `saved` does."""
+    """The metrics of `evaluate` from the results files it left in the job's folder; raises as it and `saved` do."""
     return _metrics(_judged(split, saved(folder, split, rows)))
 
 

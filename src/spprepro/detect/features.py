@@ -27,15 +27,13 @@ from spprepro.detection import Protocol
 from spprepro.nets.geometry import head_inputs
 from spprepro.nets.pixels import Trunk
 
-LAYERS = ("pool5", "fc6", "ftpool5", "ftfc6", "ftfc7")
-"""What SVMs and box regression learn on; ft: of the fine-tuned network (for SPP-net, ftpool5 is pool5)."""
-
 
 @dataclass(frozen=True)
 class Described:
     """Features of N windows.
 
-    layers: name -> (U, D) float32; inverse: (N,) row of each window, for windows with the same cells share theirs;
+    layers: those asked for of pool5, fc6, ftpool5, ftfc6 and ftfc7 (ft: of the fine-tuned network; for SPP-net, ftpool5
+    is pool5), name -> (U, D) float32; inverse: (N,) row of each window, for windows with the same cells share theirs;
     kinds: (N,) windows of the same kind are the same to the released code, which drops all but one as negatives.
     """
 
@@ -93,7 +91,7 @@ class SppFeatures(nn.Module):
         return pool_image(maps, chosen, cells, self.levels), distinct(chosen, found)[1]
 
     def describe(self, maps: Sequence[Tensor], boxes: Boxes, size: tuple[int, int], layers: Sequence[str]) -> Described:
-        """The named layers for windows of an image of `size`; see LAYERS."""
+        """The named layers for windows of an image of `size`; see Described."""
         pooled, kinds = self.pool(maps, boxes, size)
         found = self.fc({"pool5": pooled.features.float()}, layers)
         return Described(found, pooled.inverse.cpu().numpy(), kinds)

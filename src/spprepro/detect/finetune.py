@@ -184,8 +184,8 @@ def finetune(
     identity: Mapping[str, Any],
     every: int,
     files: Sequence[Path],
-) -> float:
-    """Train `network` in place, or go on; returns the seconds it took in all.
+) -> None:
+    """Train `network` in place, or go on.
 
     identity: what must stay the same; files: the image files, for a message. Raises DataError for a loss of NaN.
     """
@@ -207,4 +207,3 @@ def finetune(
     )
     set_threads(trainer_config.threads)
     trainer.fit(FineTuner(network, schedule), datamodule=blocks, ckpt_path=checkpoint, weights_only=True)
-    return snapshots.elapsed

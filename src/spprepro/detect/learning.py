@@ -198,6 +198,6 @@ def _regressors(source: Source, survey: _Survey, scale: float, ridge: float) -> 
     return Regressors(each, scale)
 
 
-def _passing(items: Iterable[int], what: str) -> Iterable[int]:
+def _passing(items: range, what: str) -> Iterable[int]:
     """With a bar on the terminal."""
-    return track(list(items), what, console=Console(stderr=True))
+    return track(items, what, console=Console(stderr=True))

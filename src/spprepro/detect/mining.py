@@ -54,7 +54,7 @@ class Miner:
     def __init__(
         self, positives: NDArray[np.float32], labels: NDArray[np.int64], classes: int, scale: float, threads: int
     ) -> None:
-        self.scale, self.threads, self.positives = scale, threads, len(positives)
+        self.scale, self.threads = scale, threads
         self.features = positives * np.float32(scale)
         self.labels = np.zeros((len(positives), classes), np.int8)
         self.labels[np.arange(len(positives)), labels] = 1

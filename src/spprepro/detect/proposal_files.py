@@ -8,7 +8,7 @@ read, and no more memory is taken than WINDOWS_AN_IMAGE allows, whatever lengths
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,7 @@ def read_mat(path: Path, sizes: Mapping[str, tuple[int, int]]) -> dict[str, Boxe
     return {name: found[name] for name in sizes}
 
 
-def _some(names: Iterable[str]) -> str:
-    names = list(names)
+def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 

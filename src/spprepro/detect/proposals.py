@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from spprepro.data.decode import decode_bytes
 from spprepro.detection import EdgeBoxes, SelectiveSearch
-from spprepro.errors import ConfigError, DataError
+from spprepro.errors import DataError
 from spprepro.files import replacing
 
 VERSION = 1  # of the windows; raised with every change to how they are found or ordered
@@ -36,8 +36,6 @@ CHUNK = 4  # images a process works on before it reports, a few seconds
 Boxes = npt.NDArray[np.float32]  # (n, 4) [x1, y1, x2, y2], 0-based pixels, both ends inclusive
 Picture = npt.NDArray[np.uint8]  # (h, w, 3) RGB
 Progress = Callable[[int, int], None]
-
-
 Settings = SelectiveSearch | EdgeBoxes
 
 
@@ -145,8 +143,8 @@ def _read_forest(model: str, _stamp: int) -> Any:
 class KeptWindows(Mapping[str, Boxes]):
     """The windows of each image by its id, read from disk when asked for."""
 
-    def __init__(self, paths: Mapping[str, Path], counts: Mapping[str, int]) -> None:
-        self._paths, self.counts = paths, counts
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        self._paths = paths
 
     def __getitem__(self, name: str) -> Boxes:
         boxes = _load(self._paths[name])
@@ -159,11 +157,6 @@ class KeptWindows(Mapping[str, Boxes]):
 
     def __len__(self) -> int:
         return len(self._paths)
-
-    @property
-    def empty(self) -> list[str]:
-        """Ids of the images without a window, in the order they were given; whoever uses the windows reports them."""
-        return [name for name, count in self.counts.items() if not count]
 
 
 @dataclass(frozen=True)
@@ -196,16 +189,14 @@ def propose(
 
     workers: processes (default: one a core). progress is told (images done, images in all). Of `world` jobs that share
     the work each does the images rank, rank + world, ...; a last one with world=1 finds them all.
-    Raises DataError naming every file that cannot be read, when all the others are done; ConfigError for a wrong rank.
+    Raises DataError naming every file that cannot be read, when all the others are done.
     """
-    if not 0 <= rank < world:
-        raise ConfigError(f"rank={rank}, world={world}: the rank must be one of 0 to world - 1")
     mine = images[rank::world]
     if len({name for name, _ in images}) < len(images):
         raise DataError(f"{len(images)} images have {len({name for name, _ in images})} different ids; name each once")
     folder = cache_folder / f"{settings.method}-{settings_key(settings)}"
     tasks: list[_Task] = []
-    counts: dict[str, int] = {}
+    lacking: list[_Task] = []
     faults: list[str] = []
     for name, path in mine:
         try:
@@ -214,25 +205,22 @@ def propose(
             faults.append(f"{path}: cannot be read ({error.strerror}); image {name} needs it")
             continue
         tasks.append(_Task(name, path, digest, folder / digest[:2] / f"{digest}.npz"))
-        boxes = _load(tasks[-1].kept)
-        if boxes is not None:
-            counts[name] = len(boxes)
-    lacking = [task for task in tasks if task.name not in counts]
+        if _load(tasks[-1].kept) is None:
+            lacking.append(tasks[-1])
     if lacking and isinstance(settings, EdgeBoxes):
         _forest(_model(settings))  # so that a wrong file is one fault, not one a process
     done = len(mine) - len(lacking)
     if progress is not None:
         progress(done, len(mine))
     with closing(_run(lacking, settings, workers)) as running:
-        for results in running:
-            counts.update((name, result) for name, result in results.items() if isinstance(result, int))
-            faults += [result for result in results.values() if isinstance(result, str)]
-            done += len(results)
+        for count, wrong in running:
+            faults += wrong
+            done += count
             if progress is not None:
                 progress(done, len(mine))
     if faults:
         raise DataError(faults)
-    return KeptWindows({task.name: task.kept for task in tasks}, {task.name: counts[task.name] for task in tasks})
+    return KeptWindows({task.name: task.kept for task in tasks})
 
 
 def _start_worker() -> None:
@@ -249,8 +237,8 @@ def _leave_with_parent() -> None:
         os._exit(1)
 
 
-def _run(tasks: list[_Task], settings: Settings, workers: int | None) -> Generator[dict[str, int | str], None, None]:
-    """Compute the tasks, in this process if that is quicker than starting others; see `_keep_all` for the results."""
+def _run(tasks: list[_Task], settings: Settings, workers: int | None) -> Generator[tuple[int, list[str]], None, None]:
+    """Compute the tasks, in this process if that is quicker than starting others; it yields what `_keep_all` gives."""
     chunks = [tasks[i : i + CHUNK] for i in range(0, len(tasks), CHUNK)]
     workers = min(workers or os.cpu_count() or 1, len(chunks))
     if workers < 2:
@@ -273,19 +261,19 @@ def _run(tasks: list[_Task], settings: Settings, workers: int | None) -> Generat
             raise
 
 
-def _keep_all(tasks: list[_Task], settings: Settings) -> dict[str, int | str]:
-    """For each task's id how many windows were kept, or what is wrong with its image."""
-    results: dict[str, int | str] = {}
+def _keep_all(tasks: list[_Task], settings: Settings) -> tuple[int, list[str]]:
+    """How many tasks there were, and what is wrong with the images that have no windows now."""
+    faults: list[str] = []
     for task in tasks:
         try:
             content = task.path.read_bytes()
             picture = np.ascontiguousarray(decode_bytes(content).permute(1, 2, 0).numpy())
         except Exception as error:  # whatever a decoder raises: the file is named and the job refused
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            results[task.name] = f"{task.path}: cannot be decoded ({reason}); replace or remove the file"
+            faults.append(f"{task.path}: cannot be decoded ({reason}); replace or remove the file")
             continue
         if _digest(content) != task.digest:
-            results[task.name] = f"{task.path}: changed while the job ran; run the same command again"
+            faults.append(f"{task.path}: changed while the job ran; run the same command again")
             continue
         try:
             if isinstance(settings, SelectiveSearch):
@@ -293,12 +281,11 @@ def _keep_all(tasks: list[_Task], settings: Settings) -> dict[str, int | str]:
             else:
                 boxes = edge_boxes(picture, settings)
         except cv2.error as error:
-            results[task.name] = f"{task.path}: OpenCV finds no windows in it ({error.err}); remove the file"
+            faults.append(f"{task.path}: OpenCV finds no windows in it ({error.err}); remove the file")
             continue
         with replacing(task.kept) as out:
             np.savez_compressed(out, boxes=boxes)
-        results[task.name] = len(boxes)
-    return results
+    return len(tasks), faults
 
 
 def _digest(content: bytes) -> str:

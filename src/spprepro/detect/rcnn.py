@@ -139,7 +139,7 @@ class RcnnFeatures(nn.Module):
     def describe(
         self, picture: UInt8[Tensor, "3 h w"], boxes: Boxes, size: tuple[int, int], layers: Sequence[str]
     ) -> Described:
-        """The named layers for windows of a picture; see LAYERS. Each window has its own features and kind.
+        """The named layers for windows of a picture; see Described. Each window has its own features and kind.
 
         size: height and width, which the picture has anyway; SppFeatures needs them.
         """

@@ -168,13 +168,8 @@ def evaluate(
     seconds: of `measure`; SPP-net's methods are named spp_*, R-CNN's rcnn_<network>.
     """
     columns = {
-        method: {
-            "conv": parts["conv"],
-            "fc": parts["fc"],
-            "total": parts["conv"] + parts["fc"],
-            "other": parts["other"],
-        }
-        for method, parts in seconds.items()
+        method: {"conv": p["conv"], "fc": p["fc"], "total": p["conv"] + p["fc"], "other": p["other"]}
+        for method, p in seconds.items()
     }
     (count,) = {len(column) for parts in columns.values() for column in parts.values()}
     copies = outcomes.resamples(count) / count

@@ -18,6 +18,8 @@ from spprepro.detect.boxes import iou
 from spprepro.errors import DataError
 from spprepro.files import write_text
 
+OVERLAP = 0.5  # IoU with an object from which a detection shows it
+
 
 @dataclass(frozen=True)
 class Detections:
@@ -47,10 +49,10 @@ def class_objects(split: Split, label: int) -> Objects:
     return Objects(len(rows), numbers, np.concatenate(boxes), np.concatenate(difficult))
 
 
-def match(found: Detections, objects: Objects, overlap: float = 0.5) -> Matches:
+def match(found: Detections, objects: Objects) -> Matches:
     """Judge detections: each one's object is the first it overlaps most, difficult or found already though it may be.
 
-    With IoU >= `overlap` the first detection of an object, in the order of scores (stable), is a HIT, later ones are a
+    With IoU >= OVERLAP the first detection of an object, in the order of scores (stable), is a HIT, later ones are a
     MISS; those of difficult objects are IGNORED.
     """
     order = np.argsort(-found.score, kind="stable")
@@ -65,7 +67,7 @@ def match(found: Detections, objects: Objects, overlap: float = 0.5) -> Matches:
             there = np.flatnonzero(objects.image == number)
             overlaps = iou(boxes[rows], objects.boxes[there])
             best = overlaps.argmax(1)
-            enough = overlaps[np.arange(len(rows)), best] >= overlap
+            enough = overlaps[np.arange(len(rows)), best] >= OVERLAP
             own[rows[enough]] = there[best[enough]]
     objects_found, first = np.unique(own, return_index=True)
     state[first[objects_found >= 0]] = HIT
@@ -81,7 +83,7 @@ def results_path(folder: Path, split: str, name: str) -> Path:
 
 
 def write_results(path: Path, ids: Sequence[str], found: Detections) -> None:
-    """A line "id score x1 y1 x2 y2" for each detection: 6 decimals of the score, 1-based box in full."""
+    """A line "id score x1 y1 x2 y2" for each detection: 6 decimals of the score, 10 digits of the 1-based box."""
     rows = zip(found.image.tolist(), found.score.tolist(), (found.boxes + 1).tolist(), strict=True)
     lines = (f"{ids[image]} {score:.6f} {' '.join(f'{v:.10g}' for v in box)}\n" for image, score, box in rows)
     write_text(path, "".join(lines))
