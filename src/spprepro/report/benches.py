@@ -36,7 +36,7 @@ def benches(results_dir: Path) -> Benches | None:
         try:
             found.append(dict(zip(_HEADS, _texts(json.loads(path.read_text(encoding="utf-8"))), strict=True)))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            faults.append(f"{path}: damaged ({error!r}); delete it and measure again: task=bench bench={path.stem}")
+            faults.append(f"{path}: damaged ({error!r}); delete it and measure again: make bench")
     if faults:
         raise DataError(faults)
     if not found:
