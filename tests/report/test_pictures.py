@@ -16,8 +16,9 @@ from spprepro import traces
 from spprepro.config import check
 from spprepro.data import layouts
 from spprepro.records import Metric
-from spprepro.report.pictures import Picture, pictures, with_photos
+from spprepro.report.pictures import pictures, with_photos
 from spprepro.report.sheets import collect
+from spprepro.report.style import Picture
 from spprepro.traces import RECALLS, ClassCurve, Confusion, Epoch, Example, Seen
 from tests.conftest import write_picture
 from tests.report.test_render import put
