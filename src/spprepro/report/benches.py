@@ -12,8 +12,6 @@ from spprepro.report.sheets import counted
 
 NAME = "README.md"  # of the file, beside the measurements
 _VERSIONS = ("python", "torch", "torchvision", "torchcodec", "pytorch-lightning", "numpy", "pillow")
-
-
 _HEADS = (
     "bench", "ours", "peer", "unit", "ratio", "required", "on", "what was measured", "versions", "commit", "command",
 )  # fmt: skip

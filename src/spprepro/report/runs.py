@@ -12,7 +12,7 @@ from spprepro.records import Found, Record
 @dataclass(frozen=True)
 class Run:
     """A record. `record`, `config` ("": none) and `events` (the folder of TensorBoard's files, which every kind of job
-    leaves: see report.board) are relative to the tier's folder; `facts` are label -> text; `seconds`: its time, to sort by."""
+    leaves: see report.board) are relative to the tier's folder; it took `seconds`; `facts` are label -> text."""
 
     job: str
     name: str
