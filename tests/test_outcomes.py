@@ -1,5 +1,7 @@
 """Which images were wrong, and replicates of other metrics: kept in a few KB, read back to the bit."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -54,7 +56,7 @@ def test_replicates_of_another_shape_are_not_written(tmp_path, shape):
 
 
 @pytest.mark.parametrize("read", [outcomes.read, outcomes.read_replicates])
-@pytest.mark.parametrize("damage", ["gone", "cut", "other"])
+@pytest.mark.parametrize("damage", ["gone", "cut", "inside", "other"])
 def test_a_missing_or_damaged_file_is_named(tmp_path, damage, read):
     replicates = {"r": np.arange(outcomes.RESAMPLES, dtype=np.float32)}
     path = outcomes.write(tmp_path, {"m": np.array([True, False])}, replicates)
@@ -62,6 +64,13 @@ def test_a_missing_or_damaged_file_is_named(tmp_path, damage, read):
         path.unlink()
     elif damage == "cut":
         path.write_bytes(path.read_bytes()[:-40])
+    elif damage == "inside":
+        content = bytearray(path.read_bytes())
+        with zipfile.ZipFile(path) as file:
+            starts = [info.header_offset for info in file.infolist()]
+        for at in starts:  # of each array: a block of a type that zlib does not know
+            content[at + 30 + content[at + 26] + content[at + 28]] = 0xFF
+        path.write_bytes(content)
     else:
         np.savez(path, something=np.zeros(3))
     with pytest.raises(DataError, match=r"outcomes\.npz.*overwrite=true"):

@@ -1,5 +1,6 @@
 """Traces of finished jobs, made afterwards."""
 
+import shutil
 from dataclasses import asdict
 
 import numpy as np
@@ -59,6 +60,12 @@ def test_a_detector_from_its_last_row(tmp_path, detector, split):
     again = evaluate(tmp_path / "other", split, {"ftfc7_bb": guessed(split, 1)})[0]
     assert aps == pytest.approx({name: again[f"ftfc7_bb_ap_{name}"].value for name in aps}, abs=1e-4)
     assert [each.id for each in traces.read_examples(detector)] == [image.id for image in split.images]
+
+
+def test_a_detector_whose_detections_were_cleared_away_is_left_alone(tmp_path, detector):
+    for row in (detector / "detections").iterdir():
+        shutil.rmtree(row)
+    assert list(retrace(tmp_path, None)) == [] and not (detector / traces.EXAMPLES).exists()
 
 
 def test_other_images_or_none_are_said_and_stop_nothing(tmp_path, detector, split):

@@ -52,7 +52,7 @@ def ap11(recall: Float[ndarray, " n"], precision: Float[ndarray, " n"]) -> float
 
     The thresholds are i * 0.1, as in Octave and numpy: those of 0.3, 0.6 and 0.7 lie one rounding above.
     """
-    best = (precision[(recall >= t) & ~np.isnan(precision)] for t in np.arange(11) * 0.1)
+    best = (precision[(recall >= t) & ~np.isnan(precision)] for t in _LEVELS)
     return float(sum(values.max(initial=0) for values in best) / 11)
 
 

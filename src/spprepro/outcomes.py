@@ -6,10 +6,10 @@ so that every claim can be judged again from the repository alone, with the imag
 set whose fingerprint the record holds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,29 +57,28 @@ def write(
 
 def read(folder: Path) -> dict[str, NDArray[np.bool_]]:
     """Metric key -> (n,) whether each image was wrong; raises DataError for a missing or damaged file."""
-    path = folder / NAME
-    try:
-        with np.load(path, allow_pickle=False) as kept:
-            counts = dict(zip(kept["keys"].tolist(), kept["counts"].tolist(), strict=True))
-            return {key: np.unpackbits(kept[key], count=n).astype(bool) for key, n in counts.items()}
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise _damaged(path, error) from error
+    with _arrays(folder) as kept:
+        counts = dict(zip(kept["keys"].tolist(), kept["counts"].tolist(), strict=True))
+        return {key: np.unpackbits(kept[key], count=n).astype(bool) for key, n in counts.items()}
 
 
 def read_replicates(folder: Path) -> dict[str, NDArray[np.float32]]:
     """Metric key -> (RESAMPLES,) replicates, none in files of bits alone; raises as `read` does."""
+    with _arrays(folder) as kept:
+        if "replicated" not in kept and "keys" in kept:  # written before there were any
+            return {}
+        values = kept["replicates"]
+        if values.shape[1:] != (RESAMPLES,) or values.dtype != np.float32:
+            raise ValueError(f"replicates are {values.dtype} {values.shape}")
+        return dict(zip(kept["replicated"].tolist(), values, strict=True))
+
+
+@contextmanager
+def _arrays(folder: Path) -> Iterator[Any]:
+    """The file's arrays by name; whatever is wrong with them in the block becomes a DataError."""
     path = folder / NAME
     try:
         with np.load(path, allow_pickle=False) as kept:
-            if "replicated" not in kept and "keys" in kept:  # written before there were any
-                return {}
-            values = kept["replicates"]
-            if values.shape[1:] != (RESAMPLES,) or values.dtype != np.float32:
-                raise ValueError(f"replicates are {values.dtype} {values.shape}")
-            return dict(zip(kept["replicated"].tolist(), values, strict=True))
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: missing or damaged ({error}); run the job again with overwrite=true")
+            yield kept
+    except Exception as error:  # of zipfile, zlib, numpy's headers ...
+        raise DataError(f"{path}: missing or damaged ({error}); run the job again with overwrite=true") from error

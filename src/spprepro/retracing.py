@@ -20,21 +20,21 @@ def retrace(results_dir: Path, voc_root: str | None) -> Iterator[str]:
         folder = found.path.parent
         try:
             config = config_of(folder)
+            rows = [row for row in config.detection.rows if (folder / "detections" / row).is_dir()]
             if config.kind == "train":
                 from spprepro.classify.traced import trace
 
                 trace(config, folder)
-            elif (folder / "detections").is_dir() and not (folder / traces.EXAMPLES).exists():  # written last
-                _detector(
-                    config if voc_root is None else replace(config, voc=replace(config.voc, root=voc_root)), found
-                )
+            elif rows and not (folder / traces.EXAMPLES).exists():  # written last
+                here = config if voc_root is None else replace(config, voc=replace(config.voc, root=voc_root))
+                _detector(here, found, rows[-1])
         except FileNotFoundError:
             continue
         except Faults as error:
             yield f"{folder}: no pictures from it: {error}"
 
 
-def _detector(config: Config, found: Found) -> None:
+def _detector(config: Config, found: Found, row: str) -> None:
     from spprepro.data.voc import fingerprint
     from spprepro.detect.evaluate import saved
     from spprepro.detect.traced import trace
@@ -43,5 +43,4 @@ def _detector(config: Config, found: Found) -> None:
     folder, split = found.path.parent, read_voc(config, "test")
     if fingerprint(split) != found.record.data["fingerprint"]:
         raise DataError(f"{split.root}: other images than the job was tested on; name theirs: voc.root=DIR")
-    row = [row for row in config.detection.rows if (folder / "detections" / row).is_dir()][-1]
     trace(folder, split, saved(folder, split, [row])[row])

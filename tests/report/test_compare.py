@@ -9,6 +9,7 @@ import pytest
 
 from spprepro import outcomes
 from spprepro.errors import DataError
+from spprepro.records import Metric
 from spprepro.report import compare
 from tests.report.test_claims import run
 from tests.report.test_detection import detector
@@ -84,6 +85,15 @@ def test_what_cannot_be_judged_says_why(folders: tuple[Path, Path]) -> None:
     reasons = [by_name[f"table1_zf5_{job}", "top1_error"].why for job in ("nospp", "singlesize")]
     assert reasons[0] == "tested on different images" and reasons[1].startswith("no outcomes")
     assert by_name["table1_zf5_nospp", "top1_error"].verdict == "not judged"
+
+
+def test_seeds_that_were_tested_on_different_images_are_not_judged(folders: tuple[Path, Path]) -> None:
+    data = {"name": "mini", "fingerprint": "f2", "train": 2000, "test": 200}
+    for folder in folders:
+        path = put(folder, "table1_zf5_nospp", 0, 1, metrics={"top1_error": Metric(25.0, "%", 200)}, data=data)
+        outcomes.write(path.parent, {"top1_error": np.arange(200) < 50})
+    line = lines(compare.compare(*folders))["table1_zf5_nospp", "top1_error"]
+    assert (line.seeds, line.verdict, line.why) == (2, "not judged", "tested on different images")
 
 
 def test_files_hold_every_metric_in_full_and_the_cells_in_short(folders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_measurements_of_speed_stand_with_what_was_asked(results: Path) -> None:
     rows = {row[0]: row for row in Cells(page(results)).rows}
     assert "torch 2.14.1" in rows["views"][8] and "torch 2.15.0" in rows["svm"][8]
     (results / "bench" / "views.json").write_text("{}")
-    with pytest.raises(DataError, match=r"views\.json: damaged.*bench=views"):
+    with pytest.raises(DataError, match=r"views\.json: damaged.*make bench"):
         page(results)
 
 

@@ -16,8 +16,9 @@ from spprepro import traces
 from spprepro.config import check
 from spprepro.data import layouts
 from spprepro.records import Metric
-from spprepro.report.pictures import Picture, pictures, with_photos
+from spprepro.report.pictures import pictures, with_photos
 from spprepro.report.sheets import collect
+from spprepro.report.style import Picture
 from spprepro.traces import RECALLS, ClassCurve, Confusion, Epoch, Example, Seen
 from tests.conftest import write_picture
 from tests.report.test_render import put
@@ -103,6 +104,10 @@ def test_confusion_names_the_worst(tmp_path: Path) -> None:
     picture, svg = drawn(tmp_path)["confusion"]
     assert "cat taken for dog (20 %), cat taken for other (10 %)" in picture.alt and "70 % right (cat)" in picture.alt
     assert "Of 1,000 classes" in picture.caption and "other" in shown(svg) and "100 %" in shown(svg)
+    traces.write_confusion(folder, Confusion(["cat", "dog"], [[3, 0, 0], [0, 0, 0]], 2))  # no dog is tested
+    picture, svg = drawn(tmp_path)["confusion"]
+    assert "100 % right (cat) to 100 % (cat). Most frequent confusions: none." in picture.alt
+    assert re.search(r"\b0 %", shown(svg)) is None
 
 
 def test_detectors_stand_side_by_side_over_a_generated_picture(tmp_path: Path) -> None:
@@ -120,6 +125,12 @@ def test_detectors_stand_side_by_side_over_a_generated_picture(tmp_path: Path) -
     assert "mAP: SPP 1-sc (ZF-5) 50.0 %; SPP 5-sc (ZF-5) 60.0 %" in made["precision"][0].alt
     for name in ("table9_zf5_1sc", "table9_zf5_5sc"):  # as if another version had drawn the set
         traces.write_examples(tmp_path / "mini" / name / "seed0", [example(width + 1, height, 0.75)])
+    assert not photos(drawn(tmp_path)["detections"][1])
+
+
+def test_a_detector_of_another_version_is_drawn_without_the_picture(tmp_path: Path) -> None:
+    folder = detector(tmp_path, "table9_zf5_1sc", 50, example(10, 10, 0.75))
+    (folder / "config.yaml").write_text("of: {another: version}")
     assert not photos(drawn(tmp_path)["detections"][1])
 
 

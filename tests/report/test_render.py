@@ -140,7 +140,7 @@ def test_the_page_links_to_every_record_and_escapes_what_it_shows(tmp_path: Path
     targets = {path for path in targets if path.is_file() and path.parent.name != "tables"}
     assert targets == {path.resolve() for path in written}
     assert "<b>&" not in text and "note=<b>&" in [cell for row in page.rows for cell in row]
-    assert "1 h 02 min" in text and "abcdef1234" in text
+    assert '<td data-key="3723">1 h 02 min</td>' in text and "abcdef1234" in text
     markdown = (tmp_path / "mini" / "tables" / "table02.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)]*record\.json)\)", markdown)
     assert {(tmp_path / "mini" / "tables" / link).resolve() for link in links} == targets

@@ -42,9 +42,7 @@ class Outcomes:
             raise NoOutcomes(f"no outcomes of {metric} beside the record of {name_of(item)}")
         replicates = kept.replicates[metric].astype(np.float64)
         known = replicates[~np.isnan(replicates)]
-        if len(
-            known
-        ):  # AP on resamples lies a little off the AP of the images as they are: what differs more is foreign
+        if len(known):  # AP on resamples lies a little off that of the images as they are; what lies far off is foreign
             least, most = float(known.min()), float(known.max())
             room = most - least + 1e-6 * abs(value) + _TOLERANCE
             if not least - room <= value <= most + room:

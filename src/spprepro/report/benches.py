@@ -12,8 +12,6 @@ from spprepro.report.sheets import counted
 
 NAME = "README.md"  # of the file, beside the measurements
 _VERSIONS = ("python", "torch", "torchvision", "torchcodec", "pytorch-lightning", "numpy", "pillow")
-
-
 _HEADS = (
     "bench", "ours", "peer", "unit", "ratio", "required", "on", "what was measured", "versions", "commit", "command",
 )  # fmt: skip
@@ -36,7 +34,7 @@ def benches(results_dir: Path) -> Benches | None:
         try:
             found.append(dict(zip(_HEADS, _texts(json.loads(path.read_text(encoding="utf-8"))), strict=True)))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            faults.append(f"{path}: damaged ({error!r}); delete it and measure again: task=bench bench={path.stem}")
+            faults.append(f"{path}: damaged ({error!r}); delete it and measure again: make bench")
     if faults:
         raise DataError(faults)
     if not found:

@@ -177,7 +177,8 @@ def confusion(sheet: Sheet) -> Iterator[Drawing]:
     if not there:
         return
     record, table = min(there, key=lambda each: (each[0].experiment != MAIN, each[0].seed))
-    names, shares = table.classes, [[count / sum(row) for count in row] for row in table.counts]
+    names, shares = table.classes, [[count / max(1, sum(row)) for count in row] for row in table.counts]
+    tested = [k for k, row in enumerate(table.counts) if any(row)]
     columns = [*names, *(["other"] if table.total > len(names) else [])]
     cells = [(y, x, shares[y][x]) for y in range(len(names)) for x in range(len(columns)) if shares[y][x]]
 
@@ -195,16 +196,14 @@ def confusion(sheet: Sheet) -> Iterator[Drawing]:
         axis.set_xticks(range(len(columns)), columns, rotation=90)
         axis.set_yticks(range(len(names)), names)
         axis.set_title("predicted")
-        axis.secondary_yaxis("right").set_yticks(
-            range(len(names)), [f"{100 * shares[k][k]:.0f} %" for k in range(len(names))]
-        )
+        axis.secondary_yaxis("right").set_yticks(tested, [f"{100 * shares[k][k]:.0f} %" for k in tested])
         axis.grid(color=GREY, alpha=0.2, linewidth=0.6)
         axis.set_axisbelow(True)
         figure.set_size_inches(side + 1, side)
 
     wrong = sorted(((share, names[y], columns[x]) for y, x, share in cells if x != y), reverse=True)[:3]
-    worst = ", ".join(f"{truth} taken for {said} ({100 * share:.0f} %)" for share, truth, said in wrong)
-    right = sorted((shares[k][k], name) for k, name in enumerate(names))
+    worst = ", ".join(f"{truth} taken for {said} ({100 * share:.0f} %)" for share, truth, said in wrong) or "none"
+    right = sorted((shares[k][k], names[k]) for k in tested)
     of = f" Of {table.total:,} classes these are the most confused." if table.total > len(names) else ""
     picture = Picture(
         2,

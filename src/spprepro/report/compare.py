@@ -142,9 +142,10 @@ def _judged(
     metric: str, pairs: Sequence[tuple[Found, Found]], change: Any, kept: Outcomes
 ) -> tuple[tuple[float, float] | None, Verdict, str]:
     """The interval of the change (seeds,), the verdict, and why there is none."""
-    if any(test_data(a) != test_data(b) or _n(a, metric) != _n(b, metric) for a, b in pairs):
+    tests = {(item.record.metrics[metric].n, *test_data(item)) for pair in pairs for item in pair}
+    if len(tests) > 1:
         return None, "not judged", "tested on different images"
-    if _n(pairs[0][0], metric) == 0:  # computed, without data
+    if pairs[0][0].record.metrics[metric].n == 0:  # computed, without data
         return None, "beyond" if change.any() else "same", ""
     try:
         outcomes = [[kept.of(item, metric) for item in pair] for pair in pairs]
@@ -159,10 +160,6 @@ def _judged(
         return None, "not judged", "the same change on every resample of the test images"
     low, high = interval(100.0 * d) if bits else replicates_interval(change, d)
     return (low, high), "within" if low <= 0 <= high else "beyond", ""
-
-
-def _n(item: Found, metric: str) -> int:
-    return item.record.metrics[metric].n
 
 
 def _settings(pair: tuple[Found, Found]) -> list[tuple[str, str, str]]:

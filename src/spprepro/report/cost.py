@@ -131,11 +131,11 @@ def _hours(job: _Job, rates: Mapping[str, float]) -> float | None:
 
 
 def _texts(job: _Job) -> list[str]:
-    operations = (f"{job.learning / 1e15:,.1f}", f"{job.testing / 1e15:,.1f}")
     return [
         job.name,
         job.kind,
-        *operations,
+        f"{job.learning / 1e15:,.1f}",
+        f"{job.testing / 1e15:,.1f}",
         f"{job.learned / 1e6:,.2f}",
         f"{job.tested / 1e3:,.1f}",
         f"{job.disk / 1e9:,.2f}",

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spprepro import folders
-from spprepro.config import config_of
 from spprepro.data import layouts
 from spprepro.records import Found
+from spprepro.report.runs import settings
 from spprepro.report.sheets import Sheet
 from spprepro.report.style import BLUE, GREY, LOOKS, RED, Drawing, Picture, decoded, draw, dress, outline, show
 from spprepro.traces import RECALLS, Example, Seen, read_examples, read_precision
@@ -54,7 +54,7 @@ def side_by_side(detectors: list[Tested], voc_root: str | None = None) -> Iterat
     if not ids:
         return
     first, wide = detectors[0], 8.6 / len(detectors)
-    photos = [_photo(first.found.path.parent, example, voc_root) for example in first.examples]
+    photos = [_photo(first.found, example, voc_root) for example in first.examples]
     heights = [min(2.0, wide * example.height / example.width) for example in first.examples]
 
     def paint(figure: Any) -> None:
@@ -119,9 +119,12 @@ def _findings(axis: Any, example: Example, photo: NDArray[np.uint8] | None) -> N
         )
 
 
-def _photo(folder: Path, example: Example, voc_root: str | None) -> NDArray[np.uint8] | None:
-    """An image of the generated set, drawn again as the job in `folder` had it, or a photo; None if it is not here."""
-    voc = config_of(folder).voc
+def _photo(found: Found, example: Example, voc_root: str | None) -> NDArray[np.uint8] | None:
+    """An image of the generated set, drawn again as the job had it, or a photo; None if it is not here."""
+    config = settings(found)
+    if config is None:  # of another version
+        return None
+    voc = config.voc
     if voc.root is not None:
         path = folders.located(voc_root or "") / "JPEGImages" / f"{example.id}.jpg"
         return _shrunk(decoded(path.read_bytes())) if voc_root and path.is_file() else None

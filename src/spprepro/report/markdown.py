@@ -6,9 +6,9 @@ from pathlib import Path
 from spprepro.paper.claims import VERDICTS
 from spprepro.report import claims
 from spprepro.report.grid import Grid, Line, grid
-from spprepro.report.pictures import Picture
 from spprepro.report.runs import runs
 from spprepro.report.sheets import LEGEND, Sheet, collect, count, warning
+from spprepro.report.style import Picture
 
 _FILES = "Made by `python -m spprepro task=report` from the records alone; do not edit."
 KEY_TABLES = (2, 3, 9)  # in full in the README

@@ -14,9 +14,9 @@ from spprepro.records import Found
 from spprepro.report import benches, claims
 from spprepro.report.cost import Cost
 from spprepro.report.grid import Line, grid
-from spprepro.report.pictures import Picture
 from spprepro.report.runs import runs
 from spprepro.report.sheets import DASH, LEGEND, Sheet, count, counted, warning
+from spprepro.report.style import Picture
 
 ENDINGS = ("md", "csv", "tex")  # of a table's files
 
@@ -29,21 +29,14 @@ class _Total:
     claims: str
 
 
-@dataclass(frozen=True)
-class _Group:
-    name: str
-    lines: Sequence[Line]
-
-
 def page(
     tier_dir: Path, found: Sequence[Found], sheets: Sequence[Sheet], pictures: Sequence[Picture], cost: Cost | None
 ) -> str:
     """The page of the tier that `tier_dir` is named after; links are relative to that folder."""
     tier, measured = tier_dir.name, benches.benches(tier_dir.parent)
     total = _total(sheets)
-    loose = [each for each in pictures if each.section not in {sheet.table.number for sheet in sheets}]
-    links = [("claims", "Claims")] + ([("pictures", "Pictures")] if loose else [])
-    links += ([("cost", "Cost of the paper's scale")] if cost else []) + ([("speed", "Speed")] if measured else [])
+    links = [("claims", "Claims")] + ([("cost", "Cost of the paper's scale")] if cost else [])
+    links += [("speed", "Speed")] if measured else []
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -67,7 +60,6 @@ def page(
         legend=LEGEND,
         claims_legend=claims.LEGEND,
         pictures=pictures,
-        loose=loose,
         embedded=lambda picture: _embedded(tier_dir / picture.path),
         cost=cost,
         benches=measured,
@@ -106,9 +98,9 @@ def _what(found: Sequence[Found]) -> str:
     )
 
 
-def _groups(lines: Sequence[Line]) -> list[_Group]:
-    """The lines, those of one group that stand together put together."""
-    return [_Group(name, list(own)) for name, own in groupby(lines, lambda line: line.group)]
+def _groups(lines: Sequence[Line]) -> list[tuple[str, list[Line]]]:
+    """(group, its lines), of those that stand together."""
+    return [(name, list(own)) for name, own in groupby(lines, lambda line: line.group)]
 
 
 def _embedded(path: Path) -> str:

@@ -9,13 +9,11 @@ from spprepro.report import classifiers, detectors, plots, pooled
 from spprepro.report.sheets import Sheet
 from spprepro.report.style import Drawing, Picture
 
-__all__ = ["Picture", "pictures"]
-
 
 def pictures(
-    tier_dir: Path, found: Sequence[Found], sheets: Sequence[Sheet], changed: Container[int | None] | None = None
+    tier_dir: Path, found: Sequence[Found], sheets: Sequence[Sheet], changed: Container[int] | None = None
 ) -> list[Picture]:
-    """Draws what the records allow into `tier_dir`, and says where it belongs; raises DataError for damaged traces.
+    """Draws what the records allow into `tier_dir`, from the sheets of all tables; raises DataError for damaged traces.
 
     Those of other sections than `changed` are left as they are where they are there: drawing takes seconds.
     """
@@ -38,15 +36,12 @@ def with_photos(tier_dir: Path, sheets: Sequence[Sheet], voc_root: str) -> Itera
 
 
 def _drawings(found: Sequence[Found], sheets: dict[int, Sheet]) -> Iterator[Drawing]:
-    if 2 in sheets:
-        yield from classifiers.curves(sheets[2])
-        yield from classifiers.confusion(sheets[2])
-    if {2, 3, 4} <= set(sheets):
-        yield from classifiers.views(sheets, found)
-    if {9, 10} <= set(sheets):
-        tested = detectors.tested(sheets[9], sheets[10])
-        yield from detectors.side_by_side(tested)
-        yield from detectors.precision(tested)
-        if tested:
-            yield pooled.window()
+    yield from classifiers.curves(sheets[2])
+    yield from classifiers.confusion(sheets[2])
+    yield from classifiers.views(sheets, found)
+    tested = detectors.tested(sheets[9], sheets[10])
+    yield from detectors.side_by_side(tested)
+    yield from detectors.precision(tested)
+    if tested:
+        yield pooled.window()
     yield from plots.growth(found)

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
 from spprepro import folders
 from spprepro.errors import DataError
 from spprepro.paper.tables import load
@@ -88,7 +90,7 @@ def _draw(axis: Any, rows: list[Row], against: str, methods: Iterable[str]) -> N
     """Our lines; a method without rows still has its place in the legend."""
     for method in methods:
         name, colour, _ = METHODS[method]
-        own = sorted((row for row in rows if row["method"] == method), key=lambda row: int(row[against]))
+        own = sorted((row for row in rows if row["method"] == method), key=lambda row: row[against])
         for part, (label, line, marker, fill) in PARTS.items():
             axis.plot(
                 [row[against] for row in own],
@@ -122,8 +124,6 @@ def _paper(left: Any, right: Any) -> None:
 
 
 def _dress(axis: Any, name: str, ticks: list[int]) -> None:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
     axis.set(xscale="log", yscale="log", xlabel=name)
     axis.set_xticks(sorted({*ticks, *([WINDOWS] if name == "windows" else PAPER_SCALES.values())}))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))

@@ -16,7 +16,7 @@ def report(
     results_dir: Path,
     tiers: Sequence[str] | None = None,
     planned: Sequence[Config] = (),
-    changed: Container[int | None] | None = None,
+    changed: Container[int] | None = None,
 ) -> list[Path]:
     """Writes tables, their claims, pictures and a page for each tier with records, or for `tiers`; returns the paths.
 

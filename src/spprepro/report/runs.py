@@ -12,7 +12,7 @@ from spprepro.records import Found, Record
 @dataclass(frozen=True)
 class Run:
     """A record. `record`, `config` ("": none) and `events` (the folder of TensorBoard's files, which every kind of job
-    leaves: see report.board) are relative to the tier's folder; `facts` are label -> text."""
+    leaves: see report.board) are relative to the tier's folder; it took `seconds`; `facts` are label -> text."""
 
     job: str
     name: str
@@ -20,6 +20,7 @@ class Run:
     record: str
     config: str
     events: str
+    seconds: int
     facts: Mapping[str, str]
 
 
@@ -48,6 +49,7 @@ def _run(item: Found, tier_dir: Path) -> Run:
         record=f"{folder}/{item.path.name}",
         config=f"{folder}/config.yaml" if item.path.with_name("config.yaml").is_file() else "",
         events=folder,
+        seconds=round(record.wall_s),
         facts=_facts(record),
     )
 

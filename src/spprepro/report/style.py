@@ -46,9 +46,9 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Picture:
-    """An SVG at `path` (relative to the tier's folder), shown in the section of a paper table, or (None) at the end."""
+    """An SVG at `path` (relative to the tier's folder), shown in the section of a paper table."""
 
-    section: int | None
+    section: int
     path: Path
     title: str
     caption: str
