@@ -8,6 +8,7 @@ import pytest
 from spprepro.config import check
 from spprepro.errors import ConfigError, DataError
 from spprepro.jobs import start
+from spprepro.terminal import bars
 from tests.data import publishing
 from tests.data.publishing import DEVKIT, TRAIN, VAL, ilsvrc, stored
 from tests.test_config import compose
@@ -95,6 +96,13 @@ def test_only_the_jpeg_copy_makes_another_job() -> None:
         for form, extra in (("null", ()), ("raw", ("data.keep_gib=9",)), ("jpeg", ()))
     )
     assert plain == raw and {key for key in jpeg if plain.get(key) != jpeg[key]} == {"data.cache"}
+
+
+def test_a_bar_follows_a_total_that_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    with bars() as tell:  # as of a download whose size the server does not tell
+        tell("downloading", 1, 1)
+        tell("downloading", 3, 9)
+    assert "3/9" in capsys.readouterr().err
 
 
 @pytest.mark.slow  # two commands load torch, and one trains: about 25 s

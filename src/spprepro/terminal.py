@@ -17,6 +17,6 @@ def bars() -> Iterator[Callable[[str, int, int], None]]:
         def tell(what: str, done: int, total: int) -> None:
             if what not in shown:
                 shown[what] = bar.add_task(what, total=total)
-            bar.update(shown[what], completed=done)
+            bar.update(shown[what], completed=done, total=total)
 
         yield tell

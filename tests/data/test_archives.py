@@ -125,6 +125,19 @@ def test_no_cut_or_altered_archive_passes_unnoticed_as_another_error(tmp_path: P
             assert str(tmp_path) in error.faults[0]
 
 
+@pytest.mark.parametrize(
+    ("method", "mark", "harm"),
+    [(zipfile.ZIP_LZMA, b"\x5d\0\0", 0), (zipfile.ZIP_STORED, "é".encode(), 1), (zipfile.ZIP_STORED, b"PK\5\6", 18)],
+    ids=["contents", "name", "place of the list"],
+)
+def test_a_zip_is_named_whatever_part_is_altered(tmp_path: Path, method: int, mark: bytes, harm: int) -> None:
+    content = bytearray(zipped({"é.jpg": bytes(range(256))}, method))
+    content[content.rindex(mark) + harm] = 255
+    with pytest.raises(DataError, match="archive: truncated or damaged"):
+        for member in members(stored(tmp_path, bytes(content))):
+            member.read()
+
+
 @pytest.mark.parametrize("cut", [513, 1400, 1536])
 def test_a_cut_tar_is_named(tmp_path: Path, cut: int) -> None:
     content = tar({"a": b"1" * 700, "b": b"2"})

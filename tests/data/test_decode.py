@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from spprepro.data import decode as module
-from spprepro.data.decode import centre_crop, decode, decode_pil, resize_short_side, short_side_size
+from spprepro.data.decode import centre_crop, decode, decode_pil, image_size, resize_short_side, short_side_size
 from spprepro.errors import DataError
 from tests.conftest import write_picture
 
@@ -61,6 +61,23 @@ def test_sixteen_bits_keep_their_levels(pixels, tmp_path):
 def test_works_without_torchcodec(pixels, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_torchcodec", None)
     assert decode(save(pixels, "jpeg", tmp_path)).shape == (3, HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("orientation", [1, 6, 9])
+def test_the_size_by_the_header_is_that_of_the_pixels(pixels, tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "turned.jpg"
+    Image.fromarray(pixels).save(path, exif=exif.tobytes())
+    assert image_size(path) == tuple(decode(path).shape[1:]) == tuple(decode_pil(path.read_bytes()).shape[1:])
+
+
+def test_a_picture_too_large_for_the_portable_decoder_is_named(pixels, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH - 1)
+    path = save(pixels, "tiff", tmp_path)
+    for read in (decode, image_size):
+        with pytest.raises(DataError, match=r"tiff\.JPEG: cannot be .* exceeds limit"):
+            read(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", None])

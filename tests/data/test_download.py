@@ -70,6 +70,19 @@ def test_all_comes_again_from_a_server_that_sends_no_parts(
     assert get(server, tmp_path / "x.tar") == CONTENT
 
 
+def test_the_rest_of_an_old_part_is_not_asked_for_as_the_new_version(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken_off(server, tmp_path / "x.tar", 1234, monkeypatch)
+    server.files["x.tar"] = os.urandom(300_000)
+    usage = namedtuple("usage", "free")
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "disk_usage", lambda path: usage(0))
+        with pytest.raises(DataError, match="are free"):
+            get(server, tmp_path / "x.tar")
+    assert get(server, tmp_path / "x.tar") == server.files["x.tar"]
+
+
 @pytest.mark.parametrize("size", [300_000, 400_000, 700], ids=["same size", "longer", "shorter than the part"])
 def test_parts_of_two_versions_are_never_joined(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int

@@ -52,6 +52,14 @@ def test_second_survey_decodes_nothing_until_a_file_changes(tree):
     assert look(tree).fingerprint != first.fingerprint
 
 
+def test_a_damaged_survey_is_made_again(tree, tmp_path):
+    first = look(tree)
+    (kept,) = tmp_path.glob("cache/spprepro/surveys/*.npz")
+    for harm in (b"", kept.read_bytes()[:200]):
+        kept.write_bytes(harm)
+        assert look(tree).fingerprint == first.fingerprint
+
+
 def test_every_unreadable_file_is_named_before_training(tree):
     bad = [tree / "train" / "n01" / "n01_2.JPEG", tree / "val" / "n02" / "n02_1.JPEG"]
     bad[0].write_bytes(b"")

@@ -80,10 +80,9 @@ def test_a_copy_is_made_once_and_goes_on(found: Survey, form: Literal["raw", "jp
     copy_all(found, data, lambda what, done, total: told.append((done, total)))
     assert told[-1] == (5, 5) and made.keys() == set(files(where))
     assert all(path.stat().st_mtime_ns == made[path] for path in list(made)[5:])
-    image = (found.root / found.train[0].path).read_bytes()
     for each in found.train:
         (found.root / each.path).unlink()
-    assert len(images(found, where)[0]) == 3 and image  # from the copy alone
+    assert len(images(found, where)[0]) == 3  # from the copy alone
 
 
 def test_a_copy_follows_its_source(found: Survey) -> None:

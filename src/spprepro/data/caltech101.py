@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spprepro.data.decode import image_size
-from spprepro.data.imagenet import SUFFIXES, Image
+from spprepro.data.imagenet import SUFFIXES, Image, fingerprint
 from spprepro.errors import DataError
 
 
@@ -31,8 +31,7 @@ class Categories:
 
     def fingerprint(self) -> str:
         """SHA-256 over every image's path, label and content hash."""
-        text = "\n".join(f"{image.path} {image.label} {image.sha1}" for image in self.images)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return fingerprint(self.images)
 
 
 @dataclass(frozen=True)

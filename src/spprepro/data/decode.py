@@ -6,7 +6,10 @@ dropped, 16 bits become 8. The format is read from the content, never from the n
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -28,10 +31,17 @@ _KNOWN = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")  # what torchcodec is asked for
 
 def decode(path: Path) -> UInt8[Tensor, "3 h w"]:
     """The image as (3, H, W) uint8 RGB; raises DataError naming the file when it cannot be read in full."""
-    try:
+    with decoding(path):
         return decode_bytes(path.read_bytes())
-    except (OSError, RuntimeError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+@contextmanager
+def decoding(path: Path) -> Iterator[None]:
+    """Whatever a decoder raises in the block becomes one DataError that names the file."""
+    try:
+        yield
+    except Exception as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise DataError(f"{path}: cannot be decoded ({reason}); replace or remove the file") from error
 
 
@@ -44,14 +54,12 @@ def decode_bytes(content: bytes) -> UInt8[Tensor, "3 h w"]:
 
 def decode_pil(content: bytes) -> UInt8[Tensor, "3 h w"]:
     """The portable path."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(io.BytesIO(content)) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I"):  # 16-bit grey: PIL's own conversion would clip at 255
-                grey = (np.asarray(image).astype(np.uint32) + 128) // 257
-                image = Image.fromarray(grey.astype(np.uint8))
-            pixels = np.array(image.convert("RGB"))
+    with _opened(io.BytesIO(content)) as opened:
+        image = ImageOps.exif_transpose(opened)
+        if image.mode.startswith("I"):  # 16-bit grey: PIL's own conversion would clip at 255
+            grey = (np.asarray(image).astype(np.uint32) + 128) // 257
+            image = Image.fromarray(grey.astype(np.uint8))
+        pixels = np.array(image.convert("RGB"))
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
@@ -61,13 +69,20 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises DataError naming a file that is no image.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                turned = image.getexif().get(Base.Orientation, 1) >= 5
-                return (image.width, image.height) if turned else (image.height, image.width)
-    except (OSError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        with _opened(path) as image:
+            turned = image.getexif().get(Base.Orientation) in (5, 6, 7, 8)
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except Exception as error:  # whatever PIL raises
         raise DataError(f"{path}: cannot be read as an image ({error}); replace it") from error
+
+
+@contextmanager
+def _opened(file: Path | BinaryIO) -> Iterator[Image.Image]:
+    """An image that PIL opened; one so large that PIL warns of it is an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(file) as image:
+            yield image
 
 
 def short_side_size(height: int, width: int, side: int) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from spprepro.errors import DataError
 from spprepro.files import require_room, write_text
 
 ATTEMPTS = 5  # in a row that bring nothing
-PAUSE = 1.0  # seconds after the first of them, then twice as long each time
+PAUSE = 1.0  # seconds after one that broke off, twice as long after each of these
 TIMEOUT = 60.0  # seconds without a byte
 _CHUNK = 1 << 20
 
@@ -66,6 +66,7 @@ def _fetch(url: str, part: Path, progress: Callable[[int, int], None]) -> None:
                 part.unlink()
                 raise _Broken("the server sent another part than asked for")
         else:
+            part.unlink(missing_ok=True)  # before the note of another version is beside it
             have, known = 0, _new_note(url, reply.headers)
             write_text(_note(part), json.dumps(known))
         size = known["size"]

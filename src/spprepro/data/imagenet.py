@@ -14,16 +14,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from spprepro.data.decode import centre_crop, decode_bytes, resize_short_side
+from spprepro.data.decode import centre_crop, decode_bytes, decoding, resize_short_side
 from spprepro.data.processes import start_method
 from spprepro.errors import DataError
-from spprepro.files import replacing
+from spprepro.files import read_arrays, replacing
 from spprepro.folders import cache_home
 
 SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
@@ -73,9 +72,9 @@ def fingerprint(images: list[Image]) -> str:
 def list_split(root: Path, split: str, classes: list[str]) -> Iterator[tuple[str, int]]:
     """(relative path, label) of each image of a split, sorted."""
     for label, wnid in enumerate(classes):
-        for entry in sorted(os.scandir(root / split / wnid), key=lambda entry: entry.name):
-            if Path(entry.name).suffix.lower() in SUFFIXES:
-                yield f"{split}/{wnid}/{entry.name}", label
+        for name in sorted(os.listdir(root / split / wnid)):
+            if Path(name).suffix.lower() in SUFFIXES:
+                yield f"{split}/{wnid}/{name}", label
 
 
 def list_unlabelled(folder: Path) -> list[tuple[str, int]]:
@@ -133,7 +132,7 @@ def list_classes(root: Path) -> list[str]:
         if not found[split]:
             faults.append(f"{folder}: holds no class folder; expected <wnid>/ folders with images")
         for wnid in found[split]:
-            if not any(Path(entry.name).suffix.lower() in SUFFIXES for entry in os.scandir(folder / wnid)):
+            if not any(Path(name).suffix.lower() in SUFFIXES for name in os.listdir(folder / wnid)):
                 faults.append(f"{folder / wnid}: holds no image ({', '.join(sorted(SUFFIXES))}); fill or remove it")
     if len(found) == 2:
         for split, other in (("train", "val"), ("val", "train")):
@@ -186,14 +185,8 @@ def _surveyed(
     kept = cache_home() / "surveys" / f"{root.name}-{key}.npz"
     known = _read_survey(kept)
     if known is None or known["stamps"] != stamps or known["paths"] != [path for path, _ in files]:
-        known = _make_survey(
-            root,
-            files,
-            stamps,
-            sizes,
-            progress,
-            os.cpu_count() or 1 if workers is None else workers,
-        )
+        processes = (os.cpu_count() or 1) if workers is None else workers
+        known = _make_survey(root, files, stamps, sizes, progress, processes)
         _write_survey(kept, known)
     images = [
         Image(path, label, *row)
@@ -223,11 +216,11 @@ class _Chunks(Dataset[dict[str, Any]]):
         total, outer, pixels = np.zeros((3, self.crop, self.crop)), np.zeros((3, 3)), 0
         for path in self.chunks[number]:
             try:
-                content = (self.root / path).read_bytes()
-                image = decode_bytes(content)
-            except Exception as error:  # whatever a decoder raises: the file is named and the job refused
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                faults.append(f"{self.root / path}: cannot be decoded ({reason}); replace or remove the file")
+                with decoding(self.root / path):
+                    content = (self.root / path).read_bytes()
+                    image = decode_bytes(content)
+            except DataError as error:
+                faults += error.faults
                 continue
             rows.append((hashlib.sha1(content).hexdigest(), image.shape[-2], image.shape[-1]))
             if path.startswith("train/"):
@@ -292,8 +285,7 @@ def _write_survey(path: Path, known: dict[str, Any]) -> None:
 def _read_survey(path: Path) -> dict[str, Any] | None:
     """The survey kept before; None when there is none or it is damaged (it is then made again)."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            lists: dict[str, Any] = json.loads(kept["lists"].tobytes())
-            return {**lists, "mean": kept["mean"], "colour": kept["colour"]}
-    except (OSError, ValueError, KeyError, BadZipFile):
+        kept = read_arrays(path)
+        return {**json.loads(kept["lists"].tobytes()), "mean": kept["mean"], "colour": kept["colour"]}
+    except (DataError, ValueError, KeyError):
         return None

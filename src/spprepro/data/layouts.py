@@ -155,7 +155,7 @@ def draw(task: Task) -> dict[str, bytes]:
 
 def list_names(part: Part) -> list[str]:
     """The text files of a part: ImageSets of VOC, the truth of ImageNet's test split."""
-    return {"imagenet": [TRUTH], "voc": image_set_names(), "caltech101": []}[part]
+    return {"imagenet": [TRUTH], "voc": _image_set_names(), "caltech101": []}[part]
 
 
 def lists(part: Part, folder: Path, pictures: list[Task]) -> dict[str, bytes]:
@@ -163,16 +163,16 @@ def lists(part: Part, folder: Path, pictures: list[Task]) -> dict[str, bytes]:
     if part == "imagenet":
         labels = [task.label for task in pictures if task.split == 2 and task.label is not None]
         return {TRUTH: "".join(f"{label + 1}\n" for label in labels).encode()}
-    return image_sets(folder, pictures) if part == "voc" else {}
+    return _image_sets(folder, pictures) if part == "voc" else {}
 
 
-def image_set_names() -> list[str]:
+def _image_set_names() -> list[str]:
     """The files of ImageSets/Main: a list of ids for each split, and one for each class and split."""
     stems = [f"{prefix}{split}" for split in SPLITS for prefix in ("", *(f"{each.name}_" for each in CLASSES))]
     return [f"{VOC}/ImageSets/Main/{stem}.txt" for stem in stems]
 
 
-def image_sets(folder: Path, pictures: list[Task]) -> dict[str, bytes]:
+def _image_sets(folder: Path, pictures: list[Task]) -> dict[str, bytes]:
     """ImageSets/Main: lists of ids, and for each class 1 (present), 0 (only difficult ones) or -1 (absent).
 
     Reads the annotations, which must all be there.

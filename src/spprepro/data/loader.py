@@ -145,23 +145,10 @@ class EpochBatches(Sampler[list[Key]]):
     """Batches of training keys: a permutation for each epoch, one size an epoch, sharded by rank; drops the rest."""
 
     def __init__(
-        self,
-        count: int,
-        batch: int,
-        *,
-        seed: int,
-        size_of: Callable[[int], int],
-        rank: int = 0,
-        world: int = 1,
+        self, count: int, batch: int, *, seed: int, size_of: Callable[[int], int], rank: int = 0, world: int = 1
     ) -> None:
-        self.count, self.batch, self.seed, self.size_of, self.rank, self.world = (
-            count,
-            batch,
-            seed,
-            size_of,
-            rank,
-            world,
-        )
+        self.count, self.batch, self.seed, self.size_of = count, batch, seed, size_of
+        self.rank, self.world = rank, world
         self.epoch = self.start = 0
         self.sampler = self  # Lightning sets the epoch on batch_sampler.sampler only
 

@@ -22,22 +22,12 @@ import numpy as np
 import numpy.typing as npt
 
 from spprepro.data import layouts, manifest
-from spprepro.data.layouts import CLASSES, FOLDERS, Amounts, Class, Part, Task
+from spprepro.data.layouts import CLASSES, FOLDERS, Amounts, Part, Task
 from spprepro.data.manifest import Entry, entry, put
-from spprepro.errors import ConfigError, DataError
+from spprepro.errors import DataError
 from spprepro.files import locked
 
-__all__ = [
-    "CLASSES",
-    "FOLDERS",
-    "Amounts",
-    "Class",
-    "Part",
-    "contact_sheet",
-    "generate",
-    "manifest_path",
-    "verify",
-]
+__all__ = ["CLASSES", "Amounts", "Part", "contact_sheet", "generate", "manifest_path", "verify"]
 
 CHUNK = 50  # pictures a process draws before it reports
 
@@ -201,14 +191,12 @@ def _cell(path: Path, side: int) -> npt.NDArray[np.uint8]:
     return cell
 
 
-def contact_sheet(root: Path, out: Path, *, per_class: int = 3, side: int = 104, columns: int = 4) -> Path:
+def contact_sheet(root: Path, out: Path, *, per_class: int = 3) -> Path:
     """Write a grid of validation pictures, `per_class` of each class, as the JPEG `out`, and return it.
 
-    Raises DataError if a class has too few pictures, ConfigError if `out` does not end in .jpg.
+    Raises DataError if a class has too few pictures.
     """
-    if out.suffix != ".jpg":
-        raise ConfigError(f"out={out}: the contact sheet is a JPEG; let the name end in .jpg")
-    tiles = []
+    side, columns, tiles = 104, 4, []
     for each in CLASSES:
         folder = root / FOLDERS["imagenet"] / "val" / each.wnid
         paths = sorted(folder.glob("*.JPEG"))[:per_class]

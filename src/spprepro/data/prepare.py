@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from spprepro.config import GENERATED, Data
@@ -29,29 +30,17 @@ def root_of(data: Data) -> Path:
 
 def prepare(data: Data, progress: Progress | None = None) -> Survey:
     """Make or find the data set and survey it; raises DataError for whatever would stop training later."""
-    tell = progress or (lambda what, done, total: None)
     root = root_of(data)
     if data.name == "mini":
-        amounts = mini.Amounts(**asdict(data.amounts))
-        root = mini.generate(
-            root,
-            part="imagenet",
-            seed=data.seed,
-            amounts=amounts,
-            progress=lambda d, n: tell("drawing the mini set", d, n),
-        )
+        root = _drawn(root, "imagenet", data.seed, mini.Amounts(**asdict(data.amounts)), progress)
     elif data.name == "dry":
         dry.generate(root, test=data.amounts.imagenet_test, seed=data.seed)
     elif not root.is_dir():
         raise DataError(
             f"data.root: {root} is not a folder, here or in {data_home()}; it must hold train/<wnid>/ and val/<wnid>/"
         )
-    found = survey(
-        root,
-        min_side=data.min_side,
-        crop=data.crop,
-        progress=lambda d, n: tell("decoding every image once", d, n),
-    )
+    told = progress and partial(progress, "decoding every image once")
+    found = survey(root, min_side=data.min_side, crop=data.crop, progress=told)
     if data.name == "dry":
         return dry.thinned(found, data.amounts.imagenet_train, data.amounts.imagenet_val)
     return found
@@ -62,11 +51,7 @@ def prepare_voc(voc: Voc, progress: Progress | None = None) -> Path:
     if voc.root is None:
         root = data_home() / f"mini-v{VERSION}-seed{voc.seed}-voc-{voc.trainval}-{voc.test}"
         amounts = mini.Amounts(voc_trainval=voc.trainval, voc_test=voc.test)
-        tell = progress or (lambda what, done, total: None)
-        made = mini.generate(
-            root, part="voc", seed=voc.seed, amounts=amounts, progress=lambda d, n: tell("drawing the mini set", d, n)
-        )
-        return made / VOC
+        return _drawn(root, "voc", voc.seed, amounts, progress) / VOC
     root = located(voc.root)
     for folder in (root, root / VOC, root / "VOCdevkit" / VOC):
         if (folder / "ImageSets").is_dir():
@@ -79,14 +64,15 @@ def prepare_caltech(caltech: Caltech, progress: Progress | None = None) -> Path:
     name = FOLDERS["caltech101"]
     if caltech.root is None:
         root = data_home() / f"mini-v{VERSION}-seed{caltech.seed}-caltech-{caltech.per_class}"
-        amounts = mini.Amounts(caltech_per_class=caltech.per_class)
-        tell = progress or (lambda what, done, total: None)
-        drawing = "drawing the mini set"
-        return mini.generate(
-            root, part="caltech101", seed=caltech.seed, amounts=amounts, progress=lambda d, n: tell(drawing, d, n)
-        )
+        return _drawn(root, "caltech101", caltech.seed, mini.Amounts(caltech_per_class=caltech.per_class), progress)
     root = located(caltech.root)
     for folder in (root / name, root):
         if folder.is_dir():
             return folder
     raise DataError(f"caltech.root: {root} is not a folder, here or in {data_home()}; it must be {name}")
+
+
+def _drawn(root: Path, part: mini.Part, seed: int, amounts: mini.Amounts, progress: Progress | None) -> Path:
+    """A part of the generated set below `root`, made unless it is there."""
+    told = progress and partial(progress, "drawing the mini set")
+    return mini.generate(root, part=part, seed=seed, amounts=amounts, progress=told)
