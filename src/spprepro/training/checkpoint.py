@@ -67,11 +67,11 @@ def read_checkpoint(path: Path, *, map_location: Any = "cpu", mmap: bool = False
     try:
         loaded = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
     except Exception as error:  # a damaged pickle can raise anything
-        loaded = type(error).__name__
+        loaded = error
     if not isinstance(loaded, dict):
         raise DataError(
             f"{path}: not a checkpoint of this program, but damaged, or with more than tensors and plain values "
-            f"({loaded}); nothing in it was run: remove it"
+            f"({type(loaded).__name__}); nothing in it was run: remove it"
         )
     return loaded
 
@@ -82,10 +82,7 @@ def newest(folder: Path) -> Path | None:
         kept = sha256_file(path)
         if kept.is_file() and kept.read_text() == _sha256(path):
             return path
-        print(
-            f"{path}: damaged (its sha256 is not the one kept beside it); using the one before",
-            file=sys.stderr,
-        )
+        print(f"{path}: damaged (its sha256 is not the one kept beside it); passed over", file=sys.stderr)
     return None
 
 
@@ -105,7 +102,7 @@ def refuse_other(path: Path, identity: Mapping[str, Any]) -> None:
 
 
 class Snapshots(Checkpoint):
-    """Saves at each epoch's end, every `every` steps of it and on SIGINT or SIGTERM; keeps the newest two.
+    """Saves at each epoch's end, every `every` steps and on SIGINT or SIGTERM; keeps the newest two.
 
     Holds the random number generators as they are after the saved step; they are put back at the first batch after a
     resume, when the loader's iterator exists and can no longer draw on them.
