@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from spprepro.config import GENERATED
 
 from spprepro.detect.detector import ABOVE, BB, SUPPRESS, Detector
 from spprepro.detect.features import SppFeatures
@@ -72,7 +73,7 @@ def card(record: Record, said: Said, licence: str, paths: Sequence[Path], notes:
 
 def licence(record: Record) -> str:
     """Of the data that a network was trained on."""
-    return {"mini": _MINI, "none": _IMPORTED}.get(str(record.data["name"]), _IMAGENET)
+    return {**dict.fromkeys(GENERATED, _MINI), "none": _IMPORTED}.get(str(record.data["name"]), _IMAGENET)
 
 
 def licence_of_detector(record: Record, network: Record | None) -> str:
