@@ -18,7 +18,7 @@ from spprepro.errors import ConfigError, DataError
 from spprepro.files import read_yaml
 from spprepro.identity import identity
 from spprepro.nets import trunks
-from spprepro.nets.geometry import map_side
+from spprepro.nets.geometry import map_side, pooled
 from spprepro.nets.trunks import Backbone
 from spprepro.schema import build
 from spprepro.transfers import Caltech, Transfer
@@ -280,12 +280,12 @@ def _network_faults(c: Config) -> Iterator[str]:
         yield f"backbone.torchvision: set, with kind={c.kind}; it is for kind=detect, combine, times and transfer alone"
     yield from (broken := list(trunks.faults(c.backbone)))
     for size in [] if c.backbone.torchvision or broken else t.sizes:
-        side = map_side(c.backbone, size)
-        if side < max(levels, default=1):
-            yield (
-                f"pyramid.levels: level {max(levels)} is larger than the last map, {side}x{side} at "
-                f"training size {size} of backbone={c.backbone.name}"
-            )
+        side, last = map_side(c.backbone, size), c.backbone.last_pool
+        at = f"the last map, {side}x{side} at training size {size} of backbone={c.backbone.name}"
+        if side < max(levels, default=0):
+            yield f"pyramid.levels: level {max(levels)} is larger than {at}"
+        if not levels and pooled(side, last.kernel, last.stride, ceil=c.backbone.ceil_pool) < 1:
+            yield f"training.sizes: a window of backbone.last_pool is larger than {at}"
 
 
 def _weights_faults(c: Config) -> Iterator[str]:
