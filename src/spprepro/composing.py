@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from graphlib import CycleError, TopologicalSorter
 from hashlib import sha256
+from pathlib import Path
 
 import yaml
 from hydra import compose
@@ -108,7 +109,8 @@ def _composed(name: str, asked: Sequence[str]) -> Config:
 
 
 def _check(name: str, overrides: list[str]) -> Config:
-    if not (folders.conf() / "experiment" / f"{name}.yaml").is_file():
+    places = [folders.conf(), *map(Path, chosen_folder()[1::2])]
+    if not any((place / "experiment" / f"{name}.yaml").is_file() for place in places):
         raise ConfigError(f"{name}: no such job; conf/experiment/{name}.yaml is not there")
     try:
         raw = OmegaConf.to_container(compose("config", overrides=[*overrides, f"experiment={name}"]), resolve=True)
