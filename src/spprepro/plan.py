@@ -80,7 +80,7 @@ def operations(config: Config, jobs: Mapping[str, Config], amount: Mapping[str, 
         return detection_operations(config, [jobs[name] for name in config.models])
     if config.kind == "transfer":
         return transfer_operations(config)
-    images, classes = amount["test" if config.data.split == "test" else "val"], amount["classes"]
+    images, classes = _tested(config, amount), amount["classes"]
     if config.kind == "train":
         backbone = config.backbone.scaled(config.width)
         learning = training_operations(config, backbone, amount["train"], classes)
@@ -92,6 +92,11 @@ def operations(config: Config, jobs: Mapping[str, Config], amount: Mapping[str, 
         views = Views(tests=[cast(Test, test)] if test else config.views.tests, scales=config.views.scales)
         testing += test_operations(replace(its, views=views), its.backbone.scaled(its.width), images, classes)
     return 0.0, testing
+
+
+def _tested(config: Config, amount: Mapping[str, int]) -> int:
+    """Images of a classification job's test; a training is tested on val, whatever data.split says."""
+    return amount["test" if config.kind == "test" and config.data.split == "test" else "val"]
 
 
 def detection_operations(config: Config, needed: Sequence[Config]) -> tuple[float, float]:
@@ -182,7 +187,7 @@ def images(config: Config, amount: Mapping[str, int]) -> tuple[int, int]:
         t = config.training
         return t.epochs * (amount["train"] // t.batch) * t.batch, amount["val"]
     if config.kind == "test":
-        return 0, len(config.models) * amount["test" if config.data.split == "test" else "val"]
+        return 0, len(config.models) * _tested(config, amount)
     if config.kind == "times":
         return 0, config.detection.timed
     if config.kind == "transfer" and config.transfer.set == "caltech101":
@@ -200,8 +205,7 @@ def parameters_of(config: Config, classes: int) -> int:
 
 def disk_bytes(config: Config, amount: Mapping[str, int]) -> float:
     """Checkpoints and scores that a job leaves, at most; a detector's kept maps and results files are not counted."""
-    images = amount["test" if config.data.split == "test" else "val"]
-    scores = 2.0 * images * amount["classes"] * len(config.views.tests)
+    scores = 2.0 * _tested(config, amount) * amount["classes"] * len(config.views.tests)
     if config.kind == "train":
         return CHECKPOINT * parameters_of(config, amount["classes"]) + scores
     if config.kind == "detect":
