@@ -4,7 +4,6 @@ Lightning's own save goes through $TMPDIR and can leave a truncated file when th
 restarts the random number generators.
 """
 
-import hashlib
 import signal
 import sys
 import time
@@ -19,7 +18,7 @@ from pytorch_lightning.plugins import CheckpointIO
 
 from spprepro import ranks
 from spprepro.errors import ConfigError, DataError, Interrupted
-from spprepro.files import replacing, write_text
+from spprepro.files import replacing, sha256, write_text
 
 ASK = 5  # steps from one time that several processes ask one another about signals to the next
 KEEP = 2  # the newest and the one before, for the day the newest is damaged
@@ -37,7 +36,7 @@ class AtomicCheckpointIO(CheckpointIO):
                     raise OSError(error.__context__.errno, error.__context__.strerror, str(path)) from error
                 raise
             out.flush()
-            write_text(sha256_file(Path(path)), _sha256(Path(out.name)))
+            write_text(sha256_file(Path(path)), sha256(Path(out.name)))
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
@@ -52,11 +51,6 @@ class AtomicCheckpointIO(CheckpointIO):
 def sha256_file(path: Path) -> Path:
     """Where the hash of a checkpoint is kept."""
     return path.with_name(path.name + ".sha256")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def read_checkpoint(path: Path, *, map_location: Any = "cpu", mmap: bool = False) -> dict[str, Any]:
@@ -80,7 +74,7 @@ def newest(folder: Path) -> Path | None:
     """The newest checkpoint whose hash is right; a damaged one is named on stderr and passed over."""
     for path in sorted(folder.glob("*.ckpt"), reverse=True):
         kept = sha256_file(path)
-        if kept.is_file() and kept.read_text() == _sha256(path):
+        if kept.is_file() and kept.read_text() == sha256(path):
             return path
         print(f"{path}: damaged (its sha256 is not the one kept beside it); passed over", file=sys.stderr)
     return None
