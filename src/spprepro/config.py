@@ -33,6 +33,8 @@ Bench = Literal[
     "transfer",
 ]  # fmt: skip
 GENERATED = ("mini", "dry")  # data sets
+ON_MAPS = ("ten_maps", "multiview", "multiview_full")  # tests whose views are taken at views.scales
+WHOLE = ("full", "multiview_full")  # tests of full images, which need SPP
 Kind = Literal["train", "import", "layers", "test", "detect", "combine", "times", "transfer"]
 Test = Literal["ten", "crop", "full", "ten_maps", "multiview", "multiview_full"]
 
@@ -185,7 +187,12 @@ class Config:
     def multiscale(self) -> bool:
         """Whether a test sees the images at views.scales."""
         asked = {*self.views.tests, *(model.partition(":")[2] for model in self.models)}
-        return not asked.isdisjoint(("ten_maps", "multiview", "multiview_full"))
+        return not asked.isdisjoint(ON_MAPS)
+
+    @property
+    def tests(self) -> list[Test]:
+        """Those of views.tests that the network can take."""
+        return [test for test in self.views.tests if self.pyramid.levels or test not in WHOLE]
 
 
 def check(raw: Mapping[str, Any]) -> Config:

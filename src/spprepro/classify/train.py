@@ -96,10 +96,10 @@ def build_classifier(
 
 def viewing_of(config: Config) -> Viewing:
     """The tests that a job asks for; a network without SPP takes no full image."""
-    views, backbone, crop = config.views, config.backbone, config.data.crop
+    backbone, crop = config.backbone, config.data.crop
     return Viewing(
-        tests=[test for test in views.tests if config.pyramid.levels or test not in ("full", "multiview_full")],
-        scales=views.scales,
+        tests=config.tests,
+        scales=config.views.scales,
         side=config.data.min_side,
         crop=crop,
         window=map_side(backbone, crop),
