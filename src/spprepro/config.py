@@ -214,8 +214,6 @@ def config_of(folder: Path) -> Config:
     path = folder / "config.yaml"
     try:
         return check(read_yaml(path))
-    except ConfigError:
-        raise
     except (ValueError, yaml.YAMLError, AttributeError) as error:
         told = " ".join(str(error).split())
         raise DataError(f"{path}: damaged ({told}); run the job again with overwrite=true") from error
@@ -232,11 +230,10 @@ def _cross_faults(c: Config) -> Iterator[str]:
     for key, number in positive.items():
         if number <= 0:
             yield f"{key}: {number} must be over 0"
-    for key, count in (("data.workers", d.workers), ("trainer.threads", c.trainer.threads), ("seed", c.seed)):
-        if count < 0:
-            yield f"{key}: {count} must be 0 or more"
-    if d.keep_gib < 0:
-        yield f"data.keep_gib: {d.keep_gib} must be 0 or more"
+    least = {"data.workers": d.workers, "data.keep_gib": d.keep_gib, "trainer.threads": c.trainer.threads}
+    for key, number in {**least, "seed": c.seed}.items():
+        if number < 0:
+            yield f"{key}: {number} must be 0 or more"
     if not 0 <= t.dropout < 1:
         yield f"training.dropout: {t.dropout} must be in [0, 1)"
     if t.lr_drops != sorted(t.lr_drops) or not all(0 < share <= 1 for share in t.lr_drops):
