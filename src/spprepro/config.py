@@ -130,7 +130,7 @@ class Trainer:
     num_nodes: int = 1
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = True
-    threads: int = 0  # CPU threads of the training process; 0 leaves torch's choice
+    threads: int = 0  # CPU threads of the process; 0: as many as cores, in training one fewer
     deterministic: bool = True
 
 
@@ -314,8 +314,15 @@ def _test_faults(c: Config) -> Iterator[str]:
     if c.multiscale and (min(scales, default=0) < c.data.crop or len(set(scales)) != len(scales)):
         yield f"views.scales: {scales} must be different sides, none under data.crop={c.data.crop}"
     starts = c.detects or c.kind == "transfer"
-    if (c.kind == "test" or starts or c.task == "detect") < bool(c.models) or (c.kind == "test" and not c.models):
+    takes = c.kind == "test" or starts or c.task == "detect"
+    if (c.models and not takes) or (c.kind == "test" and not c.models):
         yield f"models: {c.models} with kind={c.kind}; kind=test averages one or more trained jobs; training needs none"
+    if c.kind == "combine" and len(c.models) < 2:
+        yield f"models: {c.models}; kind=combine combines two or more"
+    count = 0 if c.backbone.torchvision else 1
+    if c.kind in ("detect", "transfer") and len(c.models) != count:
+        wanted = "one, the trained network" if count else "none: its trunk is torchvision's"
+        yield f"models: {c.models}; kind={c.kind} takes {wanted}"
     for model in c.models:
         test = model.partition(":")[2]
         if ":" in model and starts:
@@ -330,26 +337,14 @@ def _detection_faults(c: Config) -> Iterator[str]:
         yield "pyramid.levels: empty; a detector with detection.method=spp needs a pyramid, e.g. pyramid=p6321"
     if c.tier in ("small", "paper") and not c.voc.root and not c.tables and c.task == "run":
         yield "voc.root: this tier detects on VOC07; set voc.root to the folder VOCdevkit/VOC2007"
-    wanted = {"detect": 0 if c.backbone.torchvision else 1, "combine": 2}.get(c.kind)
-    if wanted is not None and len(c.models) != wanted and not (c.kind == "combine" and len(c.models) > 2):
-        of = {
-            0: "takes none: its trunk is torchvision's",
-            1: "takes one, the trained network",
-            2: "combines two or more",
-        }
-        yield f"models: {c.models}; kind={c.kind} {of[wanted]}"
     if c.backbone.torchvision and "fc6" in c.detection.rows:
         yield "detection.rows: fc6 of a trunk from torchvision is new, so only fine-tuned rows can have it; remove fc6"
 
 
 def _transfer_faults(c: Config) -> Iterator[str]:
-    t, torchvision = c.transfer, c.backbone.torchvision is not None
-    yield from transfers.faults(t, c.pyramid.levels, torchvision, c.backbone.crop)
+    yield from transfers.faults(c.transfer, c.pyramid.levels, c.backbone.torchvision is not None, c.backbone.crop)
     if c.voc.images < 0:
         yield f"voc.images: {c.voc.images} must be 0 (all) or more"
-    key, folder = ("voc", "VOCdevkit/VOC2007") if t.set == "voc07" else ("caltech", "101_ObjectCategories")
+    key, folder = ("voc", "VOCdevkit/VOC2007") if c.transfer.set == "voc07" else ("caltech", "101_ObjectCategories")
     if c.tier in ("small", "paper") and not getattr(c, key).root and not c.tables and c.task == "run":
         yield f"{key}.root: this tier learns real photos; set {key}.root to the folder {folder}"
-    if len(c.models) != (not torchvision):
-        wanted = "takes none: its trunk is torchvision's" if torchvision else "takes one, the trained network"
-        yield f"models: {c.models}; kind=transfer {wanted}"
