@@ -66,6 +66,13 @@ def ordered(names: Iterable[str], first: Sequence[Config] = (), overrides: Seque
         order = list(TopologicalSorter({name: needs(config) for name, config in configs.items()}).static_order())
     except CycleError as error:
         raise ConfigError(f"models: the jobs {' -> '.join(error.args[1])} need one another") from error
+    for job in configs.values():
+        wanted = ("detect",) if job.kind == "combine" else ("train", "import")
+        other = [f"{need} of kind={configs[need].kind}" for need in needs(job) if configs[need].kind not in wanted]
+        if other:
+            faults.append(f"{job.name}: models: {', '.join(other)}; it takes jobs of kind={' or '.join(wanted)}")
+    if faults:
+        raise ConfigError(faults)
     return [configs[name] for name in order]
 
 
