@@ -5,10 +5,11 @@ import sys
 
 import hydra
 import pytest
+from omegaconf import OmegaConf
 
 from spprepro import folders
 from spprepro.composing import at_paper_scale, jobs_of, needs, ordered
-from spprepro.config import Config
+from spprepro.config import Config, check
 from spprepro.errors import ConfigError
 from spprepro.paper.tables import load_all
 
@@ -97,3 +98,19 @@ def test_testing_overrides_do_not_reach_the_trainings():
 def test_shards_are_of_the_job_asked_for_alone():
     (network,) = ordered(["table1_zf5_multisize"], overrides=["tier=smoke", "shard=1", "shards=2"])
     assert (network.shard, network.shards) == (None, 1)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fault"),
+    [
+        (
+            ["kind=test", "models=[table9_zf5_1sc]"],
+            "table9_zf5_1sc of kind=detect; it takes jobs of kind=train or import",
+        ),
+        (["experiment=table12_combined", "models=[table1_zf5_nospp,table9_zf5_1sc]"], "nospp of kind=train; it takes"),
+    ],
+)
+def test_models_of_another_kind_are_refused(overrides, fault):
+    raw = OmegaConf.to_container(hydra.compose("config", overrides=overrides), resolve=True)
+    with pytest.raises(ConfigError, match=fault):
+        ordered([], [check(raw)])

@@ -94,7 +94,15 @@ def test_faults_of_all_kinds_come_together():
         (["kind=detect", "models=[x]", "backbone.torchvision=vgg16"], "torchvision's vgg16 brings its own"),
         (["backbone.weights=pretrained"], "backbone.weights: pretrained without backbone.torchvision"),
         (["backbone=alexnet", "backbone.torchvision=null"], "backbone.layers: empty"),
-        (["backbone.layers.conv1.stride=0"], "conv1: filters, kernel and stride must be over 0"),
+        (["backbone.layers.conv1.stride=0"], "conv1: filters, kernel, stride and groups must be over 0"),
+        (["backbone.layers.conv1.groups=0"], "conv1: filters, kernel, stride and groups must be over 0"),
+        (["backbone.last_pool.stride=0"], "last_pool.stride must be over 0"),
+        (
+            ["training=nospp", "pyramid=none", "data.crop=16", "training.sizes=[16]"],
+            "a window of backbone.last_pool is larger than the last map, 0x0 at training size 16",
+        ),
+        (["training.lr=nan"], "training.lr: nan is not a number"),
+        (["width=inf"], "width: inf is not a number"),
     ],
 )
 def test_values_that_do_not_go_together(overrides, part):

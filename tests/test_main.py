@@ -160,6 +160,16 @@ def test_a_file_that_is_no_yaml_is_named_without_a_traceback(cli, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_jobs_of_a_config_dir_may_need_one_another(cli, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    jobs = {"own": "name: own\n", "both": "name: both\nkind: test\nmodels: [own, table1_zf5_singlesize]\n"}
+    for name, text in jobs.items():
+        (tmp_path / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\n{text}")
+    done = cli("--config-dir", str(tmp_path), "experiment=both", "task=validate")
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines()] == ["own,", "table1_zf5_singlesize,", "both,"]
+
+
 def limited(megabytes):
     """Runs in the new process: no file may grow larger, as on a disk that is full."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(megabytes * 2**20),) * 2)

@@ -70,6 +70,7 @@ def test_crops_go_through_as_the_card_says(tmp_path, record, monkeypatch):  # no
     ("own", "start", "parts"),
     [
         ("mini", "mini", ["drawn by this program"]),
+        ("mini", "dry", ["drawn by this program"]),
         ("voc07", "imagenette2-160", ["Flickr", "ILSVRC's layout"]),
         ("voc07", "none", ["Flickr", "imported"]),
         ("voc07", None, ["Flickr", "not known here"]),

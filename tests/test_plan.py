@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from spprepro.config import check
-from spprepro.plan import measured_rate, plan, transfer_operations
+from spprepro.plan import measured_rate, operations, plan, transfer_operations
 from spprepro.plan import test_operations as operations_of_tests
 from tests.test_config import compose
 
@@ -48,6 +48,12 @@ def test_multi_size_costs_less_than_single_size():
         return float(value(lines(f"experiment={experiment}"), "operations").split()[0])
 
     assert operations("table1_zf5_multisize") < operations("table1_zf5_singlesize")
+
+
+def test_a_training_is_tested_on_val_whatever_the_split():
+    amount = {"train": 80, "val": 20, "classes": 5}
+    costs = [operations(check(compose("tier=smoke", f"data.split={split}")), {}, amount) for split in ("val", "test")]
+    assert costs[0] == costs[1] and costs[0][1] > 0
 
 
 def test_time_rests_on_the_newest_record(cli, tmp_path):

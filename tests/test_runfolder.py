@@ -62,3 +62,14 @@ def test_a_shard_of_other_settings_is_refused(job):
         pass
     with pytest.raises(ConfigError, match=r"detection\.windows: 5 now"):
         runfolder.shared(job("shard=0", "shards=2", "detection.windows=5")).__enter__()
+
+
+def test_a_run_of_another_version_is_refused_a_fault_a_line(job):
+    with runfolder.claimed(job()) as folder:
+        path = folder / "config.yaml"
+        path.write_text(path.read_text() + "colour: red\nshape: round\n")
+    with pytest.raises(DataError) as caught:
+        runfolder.refuse_other_settings(job())
+    assert len(caught.value.faults) == 2
+    for fault, key in zip(caught.value.faults, ("colour", "shape"), strict=True):
+        assert fault.startswith(f"{path}: {key}: no such key") and fault.endswith("start again with overwrite=true")

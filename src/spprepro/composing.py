@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from graphlib import CycleError, TopologicalSorter
 from hashlib import sha256
+from pathlib import Path
 
 import yaml
 from hydra import compose
@@ -65,6 +66,13 @@ def ordered(names: Iterable[str], first: Sequence[Config] = (), overrides: Seque
         order = list(TopologicalSorter({name: needs(config) for name, config in configs.items()}).static_order())
     except CycleError as error:
         raise ConfigError(f"models: the jobs {' -> '.join(error.args[1])} need one another") from error
+    for job in configs.values():
+        wanted = ("detect",) if job.kind == "combine" else ("train", "import")
+        other = [f"{need} of kind={configs[need].kind}" for need in needs(job) if configs[need].kind not in wanted]
+        if other:
+            faults.append(f"{job.name}: models: {', '.join(other)}; it takes jobs of kind={' or '.join(wanted)}")
+    if faults:
+        raise ConfigError(faults)
     return [configs[name] for name in order]
 
 
@@ -108,7 +116,8 @@ def _composed(name: str, asked: Sequence[str]) -> Config:
 
 
 def _check(name: str, overrides: list[str]) -> Config:
-    if not (folders.conf() / "experiment" / f"{name}.yaml").is_file():
+    places = [folders.conf(), *map(Path, chosen_folder()[1::2])]
+    if not any((place / "experiment" / f"{name}.yaml").is_file() for place in places):
         raise ConfigError(f"{name}: no such job; conf/experiment/{name}.yaml is not there")
     try:
         raw = OmegaConf.to_container(compose("config", overrides=[*overrides, f"experiment={name}"]), resolve=True)

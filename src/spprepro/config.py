@@ -18,7 +18,7 @@ from spprepro.errors import ConfigError, DataError
 from spprepro.files import read_yaml
 from spprepro.identity import identity
 from spprepro.nets import trunks
-from spprepro.nets.geometry import map_side
+from spprepro.nets.geometry import map_side, pooled
 from spprepro.nets.trunks import Backbone
 from spprepro.schema import build
 from spprepro.transfers import Caltech, Transfer
@@ -33,6 +33,8 @@ Bench = Literal[
     "transfer",
 ]  # fmt: skip
 GENERATED = ("mini", "dry")  # data sets
+ON_MAPS = ("ten_maps", "multiview", "multiview_full")  # tests whose views are taken at views.scales
+WHOLE = ("full", "multiview_full")  # tests of full images, which need SPP
 Kind = Literal["train", "import", "layers", "test", "detect", "combine", "times", "transfer"]
 Test = Literal["ten", "crop", "full", "ten_maps", "multiview", "multiview_full"]
 
@@ -128,7 +130,7 @@ class Trainer:
     num_nodes: int = 1
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = True
-    threads: int = 0  # CPU threads of the training process; 0 leaves torch's choice
+    threads: int = 0  # CPU threads of the process; 0: as many as cores, in training one fewer
     deterministic: bool = True
 
 
@@ -185,7 +187,12 @@ class Config:
     def multiscale(self) -> bool:
         """Whether a test sees the images at views.scales."""
         asked = {*self.views.tests, *(model.partition(":")[2] for model in self.models)}
-        return not asked.isdisjoint(("ten_maps", "multiview", "multiview_full"))
+        return not asked.isdisjoint(ON_MAPS)
+
+    @property
+    def tests(self) -> list[Test]:
+        """Those of views.tests that the network can take."""
+        return [test for test in self.views.tests if self.pyramid.levels or test not in WHOLE]
 
 
 def check(raw: Mapping[str, Any]) -> Config:
@@ -207,8 +214,6 @@ def config_of(folder: Path) -> Config:
     path = folder / "config.yaml"
     try:
         return check(read_yaml(path))
-    except ConfigError:
-        raise
     except (ValueError, yaml.YAMLError, AttributeError) as error:
         told = " ".join(str(error).split())
         raise DataError(f"{path}: damaged ({told}); run the job again with overwrite=true") from error
@@ -225,11 +230,10 @@ def _cross_faults(c: Config) -> Iterator[str]:
     for key, number in positive.items():
         if number <= 0:
             yield f"{key}: {number} must be over 0"
-    for key, count in (("data.workers", d.workers), ("trainer.threads", c.trainer.threads), ("seed", c.seed)):
-        if count < 0:
-            yield f"{key}: {count} must be 0 or more"
-    if d.keep_gib < 0:
-        yield f"data.keep_gib: {d.keep_gib} must be 0 or more"
+    least = {"data.workers": d.workers, "data.keep_gib": d.keep_gib, "trainer.threads": c.trainer.threads}
+    for key, number in {**least, "seed": c.seed}.items():
+        if number < 0:
+            yield f"{key}: {number} must be 0 or more"
     if not 0 <= t.dropout < 1:
         yield f"training.dropout: {t.dropout} must be in [0, 1)"
     if t.lr_drops != sorted(t.lr_drops) or not all(0 < share <= 1 for share in t.lr_drops):
@@ -280,12 +284,12 @@ def _network_faults(c: Config) -> Iterator[str]:
         yield f"backbone.torchvision: set, with kind={c.kind}; it is for kind=detect, combine, times and transfer alone"
     yield from (broken := list(trunks.faults(c.backbone)))
     for size in [] if c.backbone.torchvision or broken else t.sizes:
-        side = map_side(c.backbone, size)
-        if side < max(levels, default=1):
-            yield (
-                f"pyramid.levels: level {max(levels)} is larger than the last map, {side}x{side} at "
-                f"training size {size} of backbone={c.backbone.name}"
-            )
+        side, last = map_side(c.backbone, size), c.backbone.last_pool
+        at = f"the last map, {side}x{side} at training size {size} of backbone={c.backbone.name}"
+        if side < max(levels, default=0):
+            yield f"pyramid.levels: level {max(levels)} is larger than {at}"
+        if not levels and pooled(side, last.kernel, last.stride, ceil=c.backbone.ceil_pool) < 1:
+            yield f"training.sizes: a window of backbone.last_pool is larger than {at}"
 
 
 def _weights_faults(c: Config) -> Iterator[str]:
@@ -310,8 +314,15 @@ def _test_faults(c: Config) -> Iterator[str]:
     if c.multiscale and (min(scales, default=0) < c.data.crop or len(set(scales)) != len(scales)):
         yield f"views.scales: {scales} must be different sides, none under data.crop={c.data.crop}"
     starts = c.detects or c.kind == "transfer"
-    if (c.kind == "test" or starts or c.task == "detect") < bool(c.models) or (c.kind == "test" and not c.models):
+    takes = c.kind == "test" or starts or c.task == "detect"
+    if (c.models and not takes) or (c.kind == "test" and not c.models):
         yield f"models: {c.models} with kind={c.kind}; kind=test averages one or more trained jobs; training needs none"
+    if c.kind == "combine" and len(c.models) < 2:
+        yield f"models: {c.models}; kind=combine combines two or more"
+    count = 0 if c.backbone.torchvision else 1
+    if c.kind in ("detect", "transfer") and len(c.models) != count:
+        wanted = "one, the trained network" if count else "none: its trunk is torchvision's"
+        yield f"models: {c.models}; kind={c.kind} takes {wanted}"
     for model in c.models:
         test = model.partition(":")[2]
         if ":" in model and starts:
@@ -327,26 +338,14 @@ def _detection_faults(c: Config) -> Iterator[str]:
         yield "pyramid.levels: empty; a detector with detection.method=spp needs a pyramid, e.g. pyramid=p6321"
     if c.tier in ("small", "paper") and not c.voc.root and not c.tables and c.task == "run":
         yield "voc.root: this tier detects on VOC07; set voc.root to the folder VOCdevkit/VOC2007"
-    wanted = {"detect": 0 if c.backbone.torchvision else 1, "combine": 2}.get(c.kind)
-    if wanted is not None and len(c.models) != wanted and not (c.kind == "combine" and len(c.models) > 2):
-        of = {
-            0: "takes none: its trunk is torchvision's",
-            1: "takes one, the trained network",
-            2: "combines two or more",
-        }
-        yield f"models: {c.models}; kind={c.kind} {of[wanted]}"
     if c.backbone.torchvision and "fc6" in c.detection.rows:
         yield "detection.rows: fc6 of a trunk from torchvision is new, so only fine-tuned rows can have it; remove fc6"
 
 
 def _transfer_faults(c: Config) -> Iterator[str]:
-    t, torchvision = c.transfer, c.backbone.torchvision is not None
-    yield from transfers.faults(t, c.pyramid.levels, torchvision, c.backbone.crop)
+    yield from transfers.faults(c.transfer, c.pyramid.levels, c.backbone.torchvision is not None, c.backbone.crop)
     if c.voc.images < 0:
         yield f"voc.images: {c.voc.images} must be 0 (all) or more"
-    key, folder = ("voc", "VOCdevkit/VOC2007") if t.set == "voc07" else ("caltech", "101_ObjectCategories")
+    key, folder = ("voc", "VOCdevkit/VOC2007") if c.transfer.set == "voc07" else ("caltech", "101_ObjectCategories")
     if c.tier in ("small", "paper") and not getattr(c, key).root and not c.tables and c.task == "run":
         yield f"{key}.root: this tier learns real photos; set {key}.root to the folder {folder}"
-    if len(c.models) != (not torchvision):
-        wanted = "takes none: its trunk is torchvision's" if torchvision else "takes one, the trained network"
-        yield f"models: {c.models}; kind=transfer {wanted}"

@@ -60,7 +60,7 @@ def write(jobs: Sequence[Config]) -> Path:
 
 def lighten(jobs: Sequence[Config]) -> None:
     """Delete the weights that no job without a record needs, and older checkpoints: all together take 40 GB."""
-    from spprepro.training.checkpoint import sha256_file
+    from spprepro.training.checkpoint import AtomicCheckpointIO
 
     done = {job.name: (path_of(job) / records.NAME).exists() for job in jobs}
     wanted = {need for job in jobs if not done[job.name] for need in needs(job)}
@@ -69,8 +69,7 @@ def lighten(jobs: Sequence[Config]) -> None:
             checkpoints = path_of(job) / "checkpoints"
             shutil.rmtree(checkpoints / "finetune", ignore_errors=True)
             for path in sorted(checkpoints.glob("*.ckpt"))[: -1 if job.name in wanted else None]:
-                path.unlink()
-                sha256_file(path).unlink()
+                AtomicCheckpointIO().remove_checkpoint(path)
 
 
 def _row(job: Config, paper: Config, jobs: dict[str, Config]) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """Jobs of kind=import: a network from a `.caffemodel` in a run folder, where other jobs find it like a trained one."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from spprepro import records
 from spprepro.classify.train import build_classifier
 from spprepro.config import Config, Weights
 from spprepro.errors import ConfigError, DataError
-from spprepro.files import write_text
+from spprepro.files import sha256, write_text
 from spprepro.folders import located
 from spprepro.nets import caffe
 from spprepro.nets.caffe import Conventions, Match
@@ -59,10 +58,10 @@ def import_job(config: Config, folder: Path) -> dict[str, Any]:
     write_text(folder / TABLE, found.table)
     AtomicCheckpointIO().save_checkpoint({"state_dict": module.state_dict()}, folder / "checkpoints" / "imported.ckpt")
     path = found.model.path
-    said = {"weights": path.name, "weights_sha256": _sha256(path), "weights_format": found.model.format}
+    said = {"weights": path.name, "weights_sha256": sha256(path), "weights_format": found.model.format}
     if config.weights.mean_file:
         image = located(config.weights.mean_file)
-        said |= {"mean": image.name, "mean_sha256": _sha256(image)}
+        said |= {"mean": image.name, "mean_sha256": sha256(image)}
     return {"name": "none", "fingerprint": "", "train": 0, "test": 0, "classes": found.classes, **said}
 
 
@@ -125,13 +124,8 @@ def show(config: Config, folder: Path) -> None:
         f"weights.{key}: {path} is not the file that {folder} was made of ({kept.get(of) or 'none'}, sha256 "
         f"{kept.get(f'{of}_sha256', '')[:12]}); start again with overwrite=true, or give it another name=..."
         for key, path, of in (("file", w.file, "weights"), ("mean_file", w.mean_file, "mean"))
-        if path and _sha256(located(path)) != kept.get(f"{of}_sha256")
+        if path and sha256(located(path)) != kept.get(f"{of}_sha256")
     ]
     if faults:
         raise ConfigError(faults)
     print((folder / TABLE).read_text(), end="")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,14 +1,15 @@
 """The model card of exported files: what they are, of which data, how good, under which licence, how to load them."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spprepro.config import GENERATED
 from spprepro.detect.detector import ABOVE, BB, SUPPRESS, Detector
 from spprepro.detect.features import SppFeatures
 from spprepro.detection import Mapping, Rule
+from spprepro.files import sha256
 from spprepro.nets.export import Exported
 from spprepro.records import Record
 
@@ -46,7 +47,7 @@ def card(record: Record, said: Said, licence: str, paths: Sequence[Path], notes:
     data = record.data
     shown = {key: metric for key, metric in record.metrics.items() if "_ap_" not in key}  # not those of single classes
     rows = [f"| {key} | {m.value:.2f} {m.unit} | {m.n} |" for key, m in shown.items()]
-    files = [f"| `{p.name}` | {p.stat().st_size:,} | {_sha256(p)} |" for p in paths]
+    files = [f"| `{p.name}` | {p.stat().st_size:,} | {sha256(p)} |" for p in paths]
     lines = [
         f"# {record.experiment}, tier={record.tier}, seed {record.seed}",
         f"{said.what} It belongs to a reproduction of the paper *Spatial Pyramid Pooling in Deep Convolutional "
@@ -72,7 +73,7 @@ def card(record: Record, said: Said, licence: str, paths: Sequence[Path], notes:
 
 def licence(record: Record) -> str:
     """Of the data that a network was trained on."""
-    return {"mini": _MINI, "none": _IMPORTED}.get(str(record.data["name"]), _IMAGENET)
+    return {**dict.fromkeys(GENERATED, _MINI), "none": _IMPORTED}.get(str(record.data["name"]), _IMAGENET)
 
 
 def licence_of_detector(record: Record, network: Record | None) -> str:
@@ -139,11 +140,6 @@ def _outputs(detector: Detector) -> str:
             f"moved {detector.protocol.regress.replace('_nms', '')} the best are chosen. "
         )
     return text + "The pictures' pixels are RGB in [0, 255]; their mean is subtracted within."
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 _ONNX = """With onnxruntime alone; the mean is subtracted within:

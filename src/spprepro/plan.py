@@ -8,7 +8,7 @@ from typing import cast
 
 from spprepro import records
 from spprepro.classify.sizes import size_of_epoch
-from spprepro.config import GENERATED, Config, Test, Views, config_of
+from spprepro.config import GENERATED, ON_MAPS, Config, Test, Views, config_of
 from spprepro.nets.geometry import forward_multiply_adds, head_inputs, head_parameters, layer_sizes
 from spprepro.nets.trunks import Backbone
 from spprepro.runfolder import path_of
@@ -59,14 +59,14 @@ def training_operations(config: Config, backbone: Backbone, images: int, classes
 def test_operations(config: Config, backbone: Backbone, images: int, classes: int) -> float:
     """Floating-point operations of a network's tests; pictures are taken as 4:3."""
     crop, side, levels = config.data.crop, config.data.min_side, config.pyramid.levels
-    tests = set(config.views.tests) - (set() if levels else {"full", "multiview_full"})
+    tests = set(config.tests)
 
     def forward(height: int, width: int) -> float:
         return forward_multiply_adds(backbone, levels, classes, height, width, crop)
 
     total = (10 * ("ten" in tests) + ("crop" in tests)) * forward(crop, crop)
     total += ("full" in tests) * forward(side, side * 4 // 3)
-    if tests & {"ten_maps", "multiview", "multiview_full"}:  # the fc layers of 17 views more a map, mirrored or not
+    if not tests.isdisjoint(ON_MAPS):  # the fc layers of 17 views more a map, mirrored or not
         head = head_parameters(backbone, head_inputs(backbone, levels, crop), classes)
         total += sum(2 * (forward(scale, scale * 4 // 3) + 17 * head) for scale in config.views.scales)
     return 2.0 * total * images
@@ -80,7 +80,7 @@ def operations(config: Config, jobs: Mapping[str, Config], amount: Mapping[str, 
         return detection_operations(config, [jobs[name] for name in config.models])
     if config.kind == "transfer":
         return transfer_operations(config)
-    images, classes = amount["test" if config.data.split == "test" else "val"], amount["classes"]
+    images, classes = _tested(config, amount), amount["classes"]
     if config.kind == "train":
         backbone = config.backbone.scaled(config.width)
         learning = training_operations(config, backbone, amount["train"], classes)
@@ -92,6 +92,11 @@ def operations(config: Config, jobs: Mapping[str, Config], amount: Mapping[str, 
         views = Views(tests=[cast(Test, test)] if test else config.views.tests, scales=config.views.scales)
         testing += test_operations(replace(its, views=views), its.backbone.scaled(its.width), images, classes)
     return 0.0, testing
+
+
+def _tested(config: Config, amount: Mapping[str, int]) -> int:
+    """Images of a classification job's test; a training is tested on val, whatever data.split says."""
+    return amount["test" if config.kind == "test" and config.data.split == "test" else "val"]
 
 
 def detection_operations(config: Config, needed: Sequence[Config]) -> tuple[float, float]:
@@ -182,7 +187,7 @@ def images(config: Config, amount: Mapping[str, int]) -> tuple[int, int]:
         t = config.training
         return t.epochs * (amount["train"] // t.batch) * t.batch, amount["val"]
     if config.kind == "test":
-        return 0, len(config.models) * amount["test" if config.data.split == "test" else "val"]
+        return 0, len(config.models) * _tested(config, amount)
     if config.kind == "times":
         return 0, config.detection.timed
     if config.kind == "transfer" and config.transfer.set == "caltech101":
@@ -200,8 +205,7 @@ def parameters_of(config: Config, classes: int) -> int:
 
 def disk_bytes(config: Config, amount: Mapping[str, int]) -> float:
     """Checkpoints and scores that a job leaves, at most; a detector's kept maps and results files are not counted."""
-    images = amount["test" if config.data.split == "test" else "val"]
-    scores = 2.0 * images * amount["classes"] * len(config.views.tests)
+    scores = 2.0 * _tested(config, amount) * amount["classes"] * len(config.views.tests)
     if config.kind == "train":
         return CHECKPOINT * parameters_of(config, amount["classes"]) + scores
     if config.kind == "detect":
@@ -249,7 +253,6 @@ def plan(config: Config, jobs: Sequence[Config]) -> str:
     devices = config.trainer.devices * config.trainer.num_nodes
     memory = memory_bytes(config, backbone, parameters)
     seconds = (learning + testing) / rate / devices
-    tests = ", ".join(test for test in config.views.tests if levels or test not in ("full", "multiview_full"))
     lines = {
         "job": f"{config.name}, tier={config.tier}, seed={config.seed}",
         "run folder": str(path_of(config)),
@@ -259,7 +262,7 @@ def plan(config: Config, jobs: Sequence[Config]) -> str:
         "data": f"{config.data.name}: {amount['train']:,} training and {amount['val']:,} test images",
         "steps": f"{steps * t.epochs:,} ({t.epochs} epochs of {steps:,} batches of {t.batch})",
         "training images": f"{steps * t.epochs * t.batch:,} at {_sizes(config)} pixels",
-        "tests": f"{amount['val']:,} images: {tests}",
+        "tests": f"{amount['val']:,} images: {', '.join(config.tests)}",
         "operations": f"{learning:.3g} training + {testing:.3g} testing (floating point)",
         "memory": f"about {memory / 2**30:.1f} GiB a device ({config.trainer.precision})",
         "checkpoints": f"{CHECKPOINT * parameters / 2**20:.0f} MiB on disk at most",

@@ -80,14 +80,19 @@ def _has_shards_alone(lock: IO[str]) -> bool:
 
 
 def refuse_other_settings(config: Config) -> None:
-    """Raises ConfigError with each key in which the run that lies in the job's folder differs from `config`."""
+    """Raises ConfigError with each key in which the run that lies in the job's folder differs from `config`.
+
+    Raises DataError where its configuration is damaged or unknown to this version.
+    """
     folder = path_of(config)
     try:
         then = config_of(folder).identity()  # keys that are newer than the run have their default
     except FileNotFoundError:
         return
     except ConfigError as error:
-        raise DataError(f"{folder / 'config.yaml'}: {error}; start again with overwrite=true") from error
+        raise DataError(
+            [f"{folder / 'config.yaml'}: {fault}; start again with overwrite=true" for fault in error.faults]
+        ) from error
     now = config.identity()
     if config.kind == "import" and not config.weights.file:  # a job that needs it does not say how it was imported
         then, now = ({key: v for key, v in each.items() if not key.startswith("weights.")} for each in (then, now))

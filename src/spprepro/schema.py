@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -34,7 +35,8 @@ def build(kind: Any, value: Any, key: str, faults: list[str]) -> Any:
     wanted = origin or kind
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if (wanted is int and isinstance(value, bool)) or not isinstance(value, wanted):
+    wrong = not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))
+    if wrong or (wanted is float and not math.isfinite(value)):
         names = {
             int: "a whole number",
             float: "a number",

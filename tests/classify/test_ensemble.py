@@ -4,7 +4,6 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-import torch
 import yaml
 
 from spprepro.classify import ensemble
@@ -119,4 +118,3 @@ def test_full_views_of_a_network_without_spp_are_refused(found, tmp_path):
     train(folder, 0, 2, "pyramid=none", "pyramid.levels=[]", "training=nospp", "training.sizes=[64]")
     with pytest.raises(DataError, match="plain:full has no SPP"):
         scores_of(asked("plain:full"), found, {"plain": folder}, tmp_path / "run")
-    assert torch.is_tensor(trained(folder).module.mean)

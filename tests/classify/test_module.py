@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from spprepro import ranks
 from spprepro.classify.module import Classifier
 from spprepro.classify.views import Viewing, crop_view, full_view, score, ten_views
 from spprepro.config import check
@@ -48,3 +49,15 @@ def test_whole_image_of_crop_size_is_the_crop():
     found = scored(module, images)
     assert module.network.seen == 2
     assert torch.equal(found["crop"], found["full"])
+
+
+def test_a_process_that_had_no_batch_adds_no_scores(monkeypatch):
+    worked, idle, gathered = make(), make(), []
+    worked.indices, worked.scores = (
+        [torch.tensor([2, 0]), torch.tensor([1])],
+        {"crop": [torch.eye(2), torch.ones(1, 2)]},
+    )
+    monkeypatch.setattr(ranks, "everyone", lambda mine: gathered.append(mine) or gathered)
+    for module in (worked, idle):
+        index, scores = module.gathered_scores()
+        assert index.tolist() == [0, 1, 2] and scores["crop"].tolist() == [[0, 1], [1, 1], [1, 0]]

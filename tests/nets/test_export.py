@@ -8,7 +8,7 @@ import torch
 
 from spprepro.data.augment import prepare_test
 from spprepro.errors import DataError
-from spprepro.nets.export import Exported, load, save, to_onnx
+from spprepro.nets.export import Exported, load, read_tensors, save, to_onnx, write_tensors
 from spprepro.nets.network import Network, initialise
 from tests.nets.backbones import NAMES, backbone
 
@@ -82,7 +82,14 @@ def test_safetensors_come_back_to_the_bit(tmp_path, levels):
         assert torch.equal(again.network.state_dict()[key], value), key
 
 
-@pytest.mark.parametrize("fault", ["missing", "cut", "foreign", "other backbone"])
+def rewritten(path, change):
+    metadata, tensors = read_tensors(path)
+    said = json.loads(metadata["network"])
+    change(said)
+    write_tensors(path, tensors, {"network": json.dumps(said)})
+
+
+@pytest.mark.parametrize("fault", ["missing", "cut", "foreign", "other backbone", "no layers", "no scale"])
 def test_other_files_are_refused(tmp_path, fault):
     from safetensors.torch import save_file
 
@@ -95,5 +102,11 @@ def test_other_files_are_refused(tmp_path, fault):
     elif fault == "other backbone":
         description = {"backbone": {"name": "zf5", "layres": {}}, "levels": [], "crop": 224, "scale": 1, "classes": []}
         save_file({"mean": torch.zeros(2)}, path, {"network": json.dumps(description)})
+    elif fault == "no layers":
+        save(path, exported(), {})
+        rewritten(path, lambda said: said["backbone"].update(layers={}))
+    elif fault == "no scale":
+        save(path, exported(), {})
+        rewritten(path, lambda said: said.pop("scale"))
     with pytest.raises(DataError, match=r"net\.safetensors: no network that this program wrote"):
         load(path)

@@ -31,6 +31,7 @@ def test_filters_strides_and_maps_are_those_of_table_1(name):
 
 def test_zf5_conv2_is_one_cell_smaller_than_printed_before_its_pooling():
     found = measured(backbone("zf5"))
+    assert found["map_180"] == (10, "cells")
     assert (found["conv2_map_before_pool"][0], found["conv2_map"][0]) == (26, 13)
 
 
@@ -44,9 +45,9 @@ def test_alex5_is_r_cnns_network():
 @pytest.mark.parametrize("name", NAMES)
 def test_full_width_takes_a_second(name):
     measured(backbone(name))
-    started = time.perf_counter()
+    started = time.process_time()
     measured(backbone(name))
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -58,14 +58,6 @@ def test_windows_pool_as_the_authors_kernel_does(golden, levels):
         assert torch.equal(layer(feature[None, :, y1 - 1 : y2, x1 - 1 : x2])[0], reference)
 
 
-def test_paper_formula_would_give_nine_bins_at_180():
-    """Why bins are floor and ceil: win = ceil(a/n), stride = floor(a/n) gives 9x9 at a = 10, n = 6 (facts: trap)."""
-    side, n = 10, 6
-    window, stride = -(-side // n), side // n
-    assert (side - window) // stride + 1 == 9
-    assert len(bins(side, n)) == 6
-
-
 def test_levels_are_checked():
     with pytest.raises(ValueError, match="over 0"):
         SpatialPyramidPooling([3, 0])

@@ -36,6 +36,8 @@ def test_damaged_newest_is_passed_over_loudly(tmp_path, capsys, damage):
     bad.write_bytes(content[:-9] if damage == "truncate" else content)
     assert newest(tmp_path) == good
     assert f"{bad}: damaged" in capsys.readouterr().err
+    good.write_bytes(b"")
+    assert newest(tmp_path) is None and "before" not in capsys.readouterr().err
 
 
 def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
@@ -63,4 +65,7 @@ def test_other_job_is_refused_with_all_keys(tmp_path):
 def test_foreign_checkpoint_is_refused(tmp_path):
     path = save(tmp_path, 1)
     with pytest.raises(DataError, match="not a checkpoint of this program"):
+        refuse_other(path, {})
+    torch.save([torch.zeros(2), torch.ones(2)], path)
+    with pytest.raises(DataError, match=r"not a checkpoint of this program, .* \(list\)"):
         refuse_other(path, {})

@@ -140,9 +140,8 @@ def measure(config: Config) -> None:
                     boxes = windows.astype(np.float64)
                     rounds[name][-1].append(through(each, picture, boxes, watch, before=before, rate=rate))
     for name, own in scales.items():
-        finish(
-            _measurement(job, name, own, rounds[name][1:], weights, work.side, started), config
-        )  # the first warms up
+        timed = rounds[name][1:]  # the first warms up
+        finish(_measurement(job, name, own, timed, weights, work.side, started), config)
 
 
 def detector(job: Config, classes: Sequence[str]) -> tuple[Detector, str]:

@@ -9,8 +9,6 @@ stand the limit that pixels alone set, the ratio of multiply-adds, the ratio of 
 fc7 of all windows), and the peak memory of testing one image at five scales, which has a process of its own.
 """
 
-import resource
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -37,7 +35,7 @@ from spprepro.nets.geometry import head_inputs, layer_sizes
 from spprepro.nets.network import Network, initialise
 from spprepro.nets.pixels import trunk_of
 from spprepro.nets.trunks import Backbone
-from spprepro.training.cpu import keep_memory, set_threads
+from spprepro.training.cpu import keep_memory, peak_bytes, set_threads
 
 REQUIRED = {"1sc": 160.0, "5sc": 24.0}
 MEMORY_LIMIT = 3.0  # GB
@@ -72,7 +70,7 @@ def measure(config: Config) -> None:
         raise ConfigError("pyramid.levels: empty; bench=rcnn_vs_spp needs a pyramid, e.g. pyramid=p6321")
     smoke = Work(config.backbone.scaled(1 / 16), windows=60, crops=8, batches=(4, 8), rounds=2)
     work = smoke if config.tier == "smoke" else Work(config.backbone)
-    # in a new process, and before this one grows: a child's peak starts from its parent's
+    # in a new process, and before this one grows: where there is no /proc a child's peak starts from its parent's
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         memory = pool.submit(peak_memory, config, work).result()
     keep_memory()
@@ -159,8 +157,7 @@ def peak_memory(config: Config, work: Work) -> float:
     names = [str(label) for label in range(CLASSES)]
     with torch.inference_mode():
         Detector(features, config.protocol, names, {LAYER: svms}, None, "pool5").find(picture, boxes, [LAYER])
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    return peak_bytes() / 1e9
 
 
 def limits(backbone: Backbone, windows: int, scales: Sequence[int]) -> tuple[float, float]:

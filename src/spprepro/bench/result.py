@@ -3,12 +3,13 @@
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from statistics import median
+from time import perf_counter
 from typing import Any, Literal
 
 import torch
@@ -84,6 +85,14 @@ def synchronise(device: torch.device) -> None:
     """Wait for the device, so that the clock tells its time and not that of the calls."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def rate(run: Callable[[], Any], count: int, device: torch.device) -> float:
+    """How many of `count`, which one `run` does, are done in a second."""
+    since = perf_counter()
+    run()
+    synchronise(device)
+    return count / (perf_counter() - since)
 
 
 def finish(measurement: Measurement, config: Config) -> Path:

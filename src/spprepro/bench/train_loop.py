@@ -5,7 +5,6 @@ change in the load of the machine meets both, and the time of a Lightning step i
 bare step to the start of the next: hooks, logging, progress bar and the way round Lightning's loop included.
 """
 
-import logging
 import sys
 import tempfile
 import warnings
@@ -107,7 +106,6 @@ def _seconds(
     config: Config, survey: Survey, batches: list[Batch], scratch: Path, *, warm: int, timed: int
 ) -> tuple[list[float], list[float]]:
     """Seconds of each timed step: (under Lightning, bare)."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     pl.seed_everything(config.seed, verbose=False)
     count = warm + timed
     loader = DataLoader([batches[i % len(batches)] for i in range(count)], batch_size=None, collate_fn=whole)  # type: ignore[arg-type,var-annotated]
@@ -119,10 +117,9 @@ def _seconds(
     step = bare_steps(fresh(), loader, config.trainer.precision, device)
     bare = BareSteps(step, device, warm)
     snapshots = Snapshots(scratch / "checkpoints", every=count + 1, identity={})  # saves after the last step only
-    once = replace(config, training=replace(config.training, epochs=1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Lightning has to say about loaders made for this measurement
-        trainer = fitting(once.trainer, scratch, once.training.epochs, [snapshots, Monitor(survey.classes), bare], None)
+        trainer = fitting(config.trainer, scratch, 1, [snapshots, Monitor(survey.classes), bare], None)
         trainer.fit(fresh(), train_dataloaders=loader)
     return bare.lightning, bare.bare
 

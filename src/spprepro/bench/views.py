@@ -8,14 +8,13 @@ What can be gained over crops is bound by arithmetic: the pixels of the crops ov
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from time import perf_counter
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as to
 
-from spprepro.bench.result import Measurement, Side, finish, now, synchronise, training_device
+from spprepro.bench.result import Measurement, Side, finish, now, rate, training_device
 from spprepro.bench.stock import make_stock
 from spprepro.classify.module import Classifier
 from spprepro.classify.score import image_loader
@@ -61,7 +60,7 @@ def measure(config: Config) -> None:
     ]
     rounds, count = (2 if config.tier == "smoke" else ROUNDS), len(images[config.views.scales[0]])
     with torch.inference_mode():
-        rates = [[_rate(side, count, device) for side in sides] for _ in range(rounds + 1)]
+        rates = [[rate(side, count, device) for side in sides] for _ in range(rounds + 1)]
     ours, crops, recipe = zip(*rates[1:], strict=True)  # the first round warms up
     views = 2 * sum(map(len, corners.values()))
     whole = 2 * sum(pictures.shape[-1] * pictures.shape[-2] for pictures in images.values())
@@ -129,11 +128,3 @@ def recipe_scores(module: Classifier, images: Scaled, corners: Corners) -> Tenso
             one.append(module.network(torch.stack(tensors).to(pictures.device)).softmax(1))
         scores.append(torch.cat(one).mean(0))
     return torch.stack(scores)
-
-
-def _rate(run: Callable[[], Tensor], count: int, device: torch.device) -> float:
-    """Images per second."""
-    since = perf_counter()
-    run()
-    synchronise(device)
-    return count / (perf_counter() - since)

@@ -6,14 +6,13 @@ sizes and shapes log-uniform, nearly as selective search's are. No two have the 
 """
 
 from collections.abc import Callable
-from time import perf_counter
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchvision.ops import roi_pool
 
-from spprepro.bench.result import Measurement, Side, finish, now, synchronise, training_device
+from spprepro.bench.result import Measurement, Side, finish, now, rate, training_device
 from spprepro.config import Config
 from spprepro.detect.pooling import pool_windows
 from spprepro.detect.windows import Boxes, Cells, distinct, mapping_field, to_cells
@@ -46,7 +45,7 @@ def measure(config: Config) -> None:
     ]
     if not torch.equal(sides[0](), sides[1]()):
         raise RuntimeError("the two sides differ; their speeds cannot be compared")
-    rates = [[_rate(side, count, device) for side in sides] for _ in range(rounds + 1)]
+    rates = [[rate(side, count, device) for side in sides] for _ in range(rounds + 1)]
     ours, peer = zip(*rates[1:], strict=True)  # the first round warms up
     finish(
         Measurement(
@@ -95,11 +94,3 @@ def pool_level_by_level(feature_map: Tensor, cells: Cells, levels: list[int]) ->
     boxes = torch.from_numpy(cells).to(feature_map)
     rois = torch.cat([boxes.new_zeros(len(boxes), 1), boxes], 1)
     return torch.cat([roi_pool(feature_map[None], rois, (n, n), 1.0).flatten(1) for n in levels], 1)
-
-
-def _rate(run: Callable[[], Tensor], count: int, device: torch.device) -> float:
-    """Windows per second."""
-    since = perf_counter()
-    run()
-    synchronise(device)
-    return count / (perf_counter() - since)

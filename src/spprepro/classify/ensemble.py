@@ -13,7 +13,7 @@ from spprepro import ranks
 from spprepro.classify.module import Classifier
 from spprepro.classify.score import score_images
 from spprepro.classify.train import build_classifier, viewing_of
-from spprepro.config import Config, Test, config_of
+from spprepro.config import WHOLE, Config, Test, config_of
 from spprepro.data.imagenet import Image
 from spprepro.errors import DataError
 from spprepro.files import read_arrays, replacing
@@ -86,7 +86,7 @@ def average(
         f"models: {entry} has no SPP, so it takes no full image; choose other views"
         for entry in config.models
         if not loaded[entry.partition(":")[0]].config.pyramid.levels
-        and {"full", "multiview_full"} & set([entry.partition(":")[2]] if ":" in entry else config.views.tests)
+        and not set(WHOLE).isdisjoint([entry.partition(":")[2]] if ":" in entry else config.views.tests)
     ]
     if faults:
         raise DataError(faults)

@@ -144,9 +144,11 @@ class Classifier(pl.LightningModule):
 
     def gathered_scores(self) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float32]]]:
         """(index, test -> (n, classes)) of every test image, sorted by index, from all devices."""
-        mine = (torch.cat(self.indices), {test: torch.cat(parts) for test, parts in self.scores.items()})
-        parts = ranks.everyone(mine)
+        mine = None
+        if self.indices:  # there may be fewer batches than processes
+            mine = torch.cat(self.indices), {test: torch.cat(parts) for test, parts in self.scores.items()}
+        parts = [part for part in ranks.everyone(mine) if part]
         index = torch.cat([part[0] for part in parts])
         order = index.argsort()
-        scores = {test: torch.cat([part[1][test] for part in parts])[order].numpy() for test in self.scores}
+        scores = {test: torch.cat([part[1][test] for part in parts])[order].numpy() for test in parts[0][1]}
         return index[order].numpy(), scores

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from spprepro import ranks
 from spprepro.classify.evaluate import check_complete
 from spprepro.classify.module import Classifier
 from spprepro.config import Config
@@ -20,13 +21,11 @@ from spprepro.training.lightning import testing
 BATCH = 8  # of ten views each: 80 pictures through the network together
 
 
-def image_loader(
-    config: Config, root: Path, images: Sequence[Image], sides: Sequence[int], *, rank: int = 0, world: int = 1
-) -> DataLoader[TestBatch]:
-    """Every image once, with its shorter side at each of `sides`."""
+def image_loader(config: Config, root: Path, images: Sequence[Image], sides: Sequence[int]) -> DataLoader[TestBatch]:
+    """This process's share of the images, each with its shorter side at each of `sides`."""
     return test_loader(
         TestImages(root, images, sides),
-        SizeBatches(images, BATCH, sides, rank=rank, world=world),
+        SizeBatches(images, BATCH, sides, rank=ranks.rank(), world=ranks.world()),
         workers=config.data.workers,
         pin=config.trainer.accelerator == "gpu",
     )
@@ -41,8 +40,7 @@ class _Split(pl.LightningDataModule):
         self.config, self.root, self.images, self.sides = config, root, images, sides
 
     def test_dataloader(self) -> DataLoader[TestBatch]:
-        shard = {"rank": self.trainer.global_rank, "world": self.trainer.world_size} if self.trainer else {}
-        return image_loader(self.config, self.root, self.images, self.sides, **shard)
+        return image_loader(self.config, self.root, self.images, self.sides)
 
 
 def score_images(

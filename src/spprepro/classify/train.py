@@ -36,10 +36,6 @@ class ImageData(pl.LightningDataModule):
         super().__init__()
         self.config, self.survey = config, survey
 
-    def _shard(self) -> dict[str, int]:
-        trainer = self.trainer
-        return {"rank": trainer.global_rank, "world": trainer.world_size} if trainer else {"rank": 0, "world": 1}
-
     def train_dataloader(self) -> TrainLoader:
         c, d = self.config, self.config.data
         images = TrainImages(
@@ -51,7 +47,6 @@ class ImageData(pl.LightningDataModule):
             crop=d.crop,
             kept=kept_as(self.survey.train, d.min_side, d.cache, d.keep_gib),
         )
-
         return TrainLoader(images, self._batches(), workers=d.workers, pin=c.trainer.accelerator == "gpu")
 
     def _batches(self) -> EpochBatches:
@@ -60,7 +55,8 @@ class ImageData(pl.LightningDataModule):
         def size_of(epoch: int) -> int:
             return size_of_epoch(t.mode, t.sizes, c.seed, epoch)
 
-        return EpochBatches(len(self.survey.train), t.batch, seed=c.seed, size_of=size_of, **self._shard())
+        count, rank, world = len(self.survey.train), ranks.rank(), ranks.world()
+        return EpochBatches(count, t.batch, seed=c.seed, size_of=size_of, rank=rank, world=world)
 
     def pictures(self, epoch: int, number: int) -> list[str]:
         """The files of a training batch of this process."""
@@ -73,7 +69,7 @@ class ImageData(pl.LightningDataModule):
         look = min(2000, max(128, len(self.survey.train) // 32))  # a glance: a few seconds an epoch at any scale
         choice = np.random.default_rng(0).permutation(len(self.survey.val))[:look]
         images = [self.survey.val[i] for i in sorted(choice)]
-        return image_loader(self.config, self.survey.root, images, [self.config.data.min_side], **self._shard())
+        return image_loader(self.config, self.survey.root, images, [self.config.data.min_side])
 
 
 def build_classifier(
@@ -96,10 +92,10 @@ def build_classifier(
 
 def viewing_of(config: Config) -> Viewing:
     """The tests that a job asks for; a network without SPP takes no full image."""
-    views, backbone, crop = config.views, config.backbone, config.data.crop
+    backbone, crop = config.backbone, config.data.crop
     return Viewing(
-        tests=[test for test in views.tests if config.pyramid.levels or test not in ("full", "multiview_full")],
-        scales=views.scales,
+        tests=config.tests,
+        scales=config.views.scales,
         side=config.data.min_side,
         crop=crop,
         window=map_side(backbone, crop),

@@ -13,13 +13,12 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from spprepro.config import Test
+from spprepro.config import ON_MAPS, Test
 from spprepro.data.decode import centre_crop
 from spprepro.nets.network import Network
 
 Prepare = Callable[[Tensor], Tensor]
 """(N, 3, h, w) uint8 -> network input"""
-MAP_TESTS: tuple[Test, ...] = ("ten_maps", "multiview", "multiview_full")
 TEN = ((1, 1), (0, 0), (0, 2), (2, 0), (2, 2))  # of the 3 x 3 places: the centre and the four corners
 
 
@@ -40,7 +39,7 @@ class Viewing:
     @property
     def sides(self) -> list[int]:
         """Every shorter side at which the images are needed."""
-        return sorted({self.side, *(self.scales if any(test in MAP_TESTS for test in self.tests) else ())})
+        return sorted({self.side, *(self.scales if any(test in ON_MAPS for test in self.tests) else ())})
 
 
 def crop_view(images: UInt8[Tensor, "n 3 h w"], crop: int) -> list[Tensor]:
@@ -73,7 +72,7 @@ def score(network: nn.Module, prepare: Prepare, images: dict[int, Tensor], viewi
         test: CUTS[test](images[viewing.side], viewing.crop) for test in viewing.tests if test in CUTS
     }
     scores = _score_cuts(network, prepare, cuts) if cuts else {}
-    if any(test in MAP_TESTS for test in viewing.tests):
+    if any(test in ON_MAPS for test in viewing.tests):
         assert isinstance(network, Network)
         scores |= _score_maps(network, prepare, images, viewing)
     return {test: scores[test] for test in viewing.tests}

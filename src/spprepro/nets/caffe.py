@@ -77,8 +77,8 @@ def classes_of(model: CaffeModel, backbone: Backbone) -> int | None:
 
 def match(model: CaffeModel, network: Network, backbone: Backbone, conventions: Conventions) -> list[Match]:
     """Each layer of the network beside the file's; raises nothing."""
-    found, names = [], head_names(backbone)
-    for name, parameters in _weighted(network).items():
+    found, names, layers = [], head_names(backbone), _weighted(network)
+    for name, parameters in layers.items():
         source = source_of(model, name)
         wanted = [tuple(value.shape) for value in parameters]
         arrays = model.layers[source] if source else []
@@ -96,7 +96,7 @@ def match(model: CaffeModel, network: Network, backbone: Backbone, conventions: 
             )
         elif not all(np.isfinite(array).all() for array in arrays):
             note, fault = "damaged", f"{name}: has values that are not finite"
-        elif name == next(iter(_weighted(network))):
+        elif name == next(iter(layers)):
             note += ", BGR to RGB"
         elif name == names[0] and conventions.levels:
             ours, theirs = (",".join(map(str, order)) for order in (conventions.levels, sorted(conventions.levels)))

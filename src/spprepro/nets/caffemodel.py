@@ -142,7 +142,7 @@ class _Reader:
         count = sum(len(part) for part in parts)
         if not count or math.prod(axes) != count:
             raise _Malformed(f"{count} numbers for the shape {axes}")
-        whole: Array = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
+        whole: Array = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return whole.reshape(axes)
 
     def shape(self, message: memoryview) -> list[int]:

@@ -62,9 +62,9 @@ def load(path: Path) -> Exported:
         names, mean = list(said["classes"]), state.pop("mean")
         network = Network(backbone, levels=said["levels"], classes=len(names), crop=said["crop"])
         network.load_state_dict(state)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        return Exported(network.eval(), backbone, said["levels"], said["crop"], mean, said["scale"], names)
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{path}: no network that this program wrote, or damaged ({error}); export it again") from error
-    return Exported(network.eval(), backbone, said["levels"], said["crop"], mean, said["scale"], names)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], said: Mapping[str, str]) -> None:

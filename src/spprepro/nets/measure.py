@@ -1,8 +1,11 @@
-"""What a network of Table 1 really is: built at full width on the meta device and asked, not derived."""
+"""What a network of Table 1 really is: built at full width on the meta device and asked.
+
+Only the stride, the receptive field and the multiply-adds are derived from its layers.
+"""
 
 import torch
 
-from spprepro.nets.geometry import forward_multiply_adds, map_side, receptive_field
+from spprepro.nets.geometry import forward_multiply_adds, receptive_field
 from spprepro.nets.network import Network
 from spprepro.nets.trunks import Backbone
 
@@ -47,7 +50,7 @@ def measured(backbone: Backbone) -> dict[str, tuple[float, str]]:
                 found[f"{name}_map_before_pool"] = sides[name], "cells"
     field = receptive_field(backbone)
     found["stride"], found["receptive_field"] = (field.stride, "px"), (field.size, "px")
-    found["map_180"] = map_side(backbone, 180), "cells"
+    found["map_180"] = list(map_sides(network, 180).values())[-1], "cells"
     for key, each in networks.items():
         found[key] = sum(p.numel() for p in each.parameters()) / 1e6, "M"
     adds = forward_multiply_adds(backbone, BINS50, CLASSES, backbone.crop, backbone.crop, backbone.crop)

@@ -43,6 +43,3 @@ class SpatialPyramidPooling(nn.Module):
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         maps = pyramid_levels(x, self.levels)
         return torch.cat([maps[n].flatten(1) for n in self.levels], 1)
-
-    def extra_repr(self) -> str:
-        return "<" + ",".join(map(str, self.levels)) + ">"

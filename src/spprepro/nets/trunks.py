@@ -66,8 +66,10 @@ def faults(backbone: Backbone) -> Iterator[str]:
         yield "backbone.layers: empty; give layers, or name a model in backbone.torchvision"
     if backbone.weights and not backbone.torchvision:
         yield f"backbone.weights: {backbone.weights} without backbone.torchvision, whose weights they are; remove it"
+    if min(backbone.fc, backbone.last_pool.kernel, backbone.last_pool.stride) < 1:
+        yield "backbone: fc, last_pool.kernel and last_pool.stride must be over 0"
     for name, layer in backbone.layers.items():
-        if min(layer.filters, layer.kernel, layer.stride) < 1:
-            yield f"backbone.layers.{name}: filters, kernel and stride must be over 0"
+        if min(layer.filters, layer.kernel, layer.stride, layer.groups) < 1:
+            yield f"backbone.layers.{name}: filters, kernel, stride and groups must be over 0"
         if "pool" in layer.then and min(layer.pool, layer.pool_stride) < 1:
             yield f"backbone.layers.{name}: 'pool' stands in then, so pool and pool_stride must be over 0"

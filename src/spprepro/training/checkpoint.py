@@ -4,7 +4,6 @@ Lightning's own save goes through $TMPDIR and can leave a truncated file when th
 restarts the random number generators.
 """
 
-import hashlib
 import signal
 import sys
 import time
@@ -19,7 +18,7 @@ from pytorch_lightning.plugins import CheckpointIO
 
 from spprepro import ranks
 from spprepro.errors import ConfigError, DataError, Interrupted
-from spprepro.files import replacing, write_text
+from spprepro.files import replacing, sha256, write_text
 
 ASK = 5  # steps from one time that several processes ask one another about signals to the next
 KEEP = 2  # the newest and the one before, for the day the newest is damaged
@@ -37,7 +36,7 @@ class AtomicCheckpointIO(CheckpointIO):
                     raise OSError(error.__context__.errno, error.__context__.strerror, str(path)) from error
                 raise
             out.flush()
-            write_text(sha256_file(Path(path)), _sha256(Path(out.name)))
+            write_text(sha256_file(Path(path)), sha256(Path(out.name)))
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
@@ -54,11 +53,6 @@ def sha256_file(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
 def read_checkpoint(path: Path, *, map_location: Any = "cpu", mmap: bool = False) -> dict[str, Any]:
     """The content of a checkpoint: tensors and plain values; code in it is refused and not run.
 
@@ -67,11 +61,11 @@ def read_checkpoint(path: Path, *, map_location: Any = "cpu", mmap: bool = False
     try:
         loaded = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
     except Exception as error:  # a damaged pickle can raise anything
-        loaded = type(error).__name__
+        loaded = error
     if not isinstance(loaded, dict):
         raise DataError(
             f"{path}: not a checkpoint of this program, but damaged, or with more than tensors and plain values "
-            f"({loaded}); nothing in it was run: remove it"
+            f"({type(loaded).__name__}); nothing in it was run: remove it"
         )
     return loaded
 
@@ -80,12 +74,9 @@ def newest(folder: Path) -> Path | None:
     """The newest checkpoint whose hash is right; a damaged one is named on stderr and passed over."""
     for path in sorted(folder.glob("*.ckpt"), reverse=True):
         kept = sha256_file(path)
-        if kept.is_file() and kept.read_text() == _sha256(path):
+        if kept.is_file() and kept.read_text() == sha256(path):
             return path
-        print(
-            f"{path}: damaged (its sha256 is not the one kept beside it); using the one before",
-            file=sys.stderr,
-        )
+        print(f"{path}: damaged (its sha256 is not the one kept beside it); passed over", file=sys.stderr)
     return None
 
 
@@ -105,7 +96,7 @@ def refuse_other(path: Path, identity: Mapping[str, Any]) -> None:
 
 
 class Snapshots(Checkpoint):
-    """Saves at each epoch's end, every `every` steps of it and on SIGINT or SIGTERM; keeps the newest two.
+    """Saves at each epoch's end, every `every` steps and on SIGINT or SIGTERM; keeps the newest two.
 
     Holds the random number generators as they are after the saved step; they are put back at the first batch after a
     resume, when the loader's iterator exists and can no longer draw on them.

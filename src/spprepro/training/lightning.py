@@ -88,11 +88,9 @@ def quiet() -> None:
     for message in (
         "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning 2.6 with torch 2.14
         "The '.*_dataloader' does not have many workers",  # the worker count is the user's
-        "Checkpoint directory .* exists and is not empty",  # that is what resuming looks like
-        "The dirpath has changed",
         ".*is smaller than the logging interval",  # small sets have few steps
         "The `srun` command is available on your system",  # processes are ours to start
-        "Experiment logs directory .* exists and is not empty",
+        "Experiment logs directory .* exists and is not empty",  # that is what resuming looks like
         "Total length of `DataLoader` across ranks is zero",  # all parts of a test were there
         "You are using a custom batch sampler .* for prediction",  # ours drop nothing
         "predict returned None",  # features go to disk
