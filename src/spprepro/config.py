@@ -227,13 +227,9 @@ def _cross_faults(c: Config) -> Iterator[str]:
         "training.patience": t.patience, "training.snapshot_steps": t.snapshot_steps,
         "data.crop": d.crop, "trainer.devices": c.trainer.devices, "trainer.num_nodes": c.trainer.num_nodes,
     }  # fmt: skip
-    for key, number in positive.items():
-        if number <= 0:
-            yield f"{key}: {number} must be over 0"
+    yield from (f"{key}: {n} must be over 0" for key, n in positive.items() if n <= 0)
     least = {"data.workers": d.workers, "data.keep_gib": d.keep_gib, "trainer.threads": c.trainer.threads}
-    for key, number in {**least, "seed": c.seed}.items():
-        if number < 0:
-            yield f"{key}: {number} must be 0 or more"
+    yield from (f"{key}: {n} must be 0 or more" for key, n in {**least, "seed": c.seed}.items() if n < 0)
     if not 0 <= t.dropout < 1:
         yield f"training.dropout: {t.dropout} must be in [0, 1)"
     if t.lr_drops != sorted(t.lr_drops) or not all(0 < share <= 1 for share in t.lr_drops):
