@@ -54,7 +54,9 @@ def trained_network(folder, path):
 
 
 def found_detector(folder, path):
-    detecting.load(check(compose("experiment=table9_zf5_1sc", "tier=smoke")), folder)
+    raw = compose("experiment=table9_zf5_1sc", "tier=smoke")
+    (folder / "config.yaml").write_text(yaml.safe_dump(raw))
+    detecting.load(check(raw), folder)
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["all of it", "a value"])

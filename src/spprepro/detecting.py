@@ -303,9 +303,9 @@ def load(config: Config, folder: Path) -> Detector:
     if config.kind != "detect":
         raise ConfigError(f"models: {config.name} is of kind={config.kind}; detectors come of jobs of kind=detect")
     path = newest(folder / "checkpoints")
-    if path is None or path.name != detectors.NAME:
+    if path is None or path.name != detectors.NAME or not (folder / "config.yaml").is_file():
         raise DataError(
-            f"{folder / 'checkpoints' / detectors.NAME}: not there or damaged; make it anew: "
+            f"{folder}: checkpoints/{detectors.NAME} or config.yaml is not there or damaged; make them anew: "
             f"experiment={config.name} seed={config.seed} overwrite=true"
         )
     its = config_of(folder)

@@ -1,6 +1,5 @@
 """What jobs on VOC and Caltech-101 start from: a trained network, or torchvision's convolutions; and the VOC folder."""
 
-import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +10,7 @@ from spprepro.config import Config
 from spprepro.data.prepare import prepare_voc
 from spprepro.data.voc import Split, read_split
 from spprepro.errors import DataError
+from spprepro.files import sha256
 from spprepro.folders import located
 from spprepro.nets.network import Network
 from spprepro.nets.pixels import Trunk, trunk_of, trunk_of_torchvision
@@ -37,7 +37,7 @@ def pretrained(config: Config) -> tuple[Trunk, Network | None]:
 def weights_sha256(config: Config) -> str:
     """Of the local file that a trunk from torchvision takes its weights from; "" without one."""
     path = located(config.backbone.weights or "")
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return sha256(path) if path.is_file() else ""
 
 
 def read_voc(config: Config, name: str) -> Split:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from spprepro.errors import DataError
-from spprepro.files import write_text
+from spprepro.files import csv_text, write_text
 
 CURVES, CONFUSION, PRECISION, EXAMPLES = "curves.csv", "confusion.csv", "precision_recall.csv", "examples.json"
 NAMES = (CURVES, CONFUSION, PRECISION, EXAMPLES)
@@ -86,7 +86,7 @@ class Example:
 def write_curves(folder: Path, epochs: Iterable[Epoch]) -> None:
     """A training, epoch by epoch."""
     rows = [["" if value is None else f"{value:.6g}" for value in asdict(each).values()] for each in epochs]
-    _write(folder / CURVES, list(Epoch.__dataclass_fields__), rows)
+    write_text(folder / CURVES, csv_text(list(Epoch.__dataclass_fields__), rows))
 
 
 def read_curves(folder: Path) -> list[Epoch] | None:
@@ -105,7 +105,7 @@ def write_confusion(folder: Path, confusion: Confusion) -> None:
     """The most confused classes of a test."""
     header = [f"truth of {confusion.total}", *confusion.classes, "other"]
     rows = [[name, *map(str, row)] for name, row in zip(confusion.classes, confusion.counts, strict=True)]
-    _write(folder / CONFUSION, header, rows)
+    write_text(folder / CONFUSION, csv_text(header, rows))
 
 
 def read_confusion(folder: Path) -> Confusion | None:
@@ -127,7 +127,8 @@ def write_precision(folder: Path, curves: Iterable[ClassCurve]) -> None:
         [each.name, str(each.objects), f"{each.ap:.4f}", *(f"{value:.4f}" for value in each.precision)]
         for each in curves
     ]
-    _write(folder / PRECISION, ["class", "objects", "ap", *(f"{recall:.2f}" for recall in RECALLS)], rows)
+    header = ["class", "objects", "ap", *(f"{recall:.2f}" for recall in RECALLS)]
+    write_text(folder / PRECISION, csv_text(header, rows))
 
 
 def read_precision(folder: Path) -> list[ClassCurve] | None:
@@ -157,12 +158,6 @@ def read_examples(folder: Path) -> list[Example] | None:
         return Example(raw["id"], raw["width"], raw["height"], seen(raw["objects"]), seen(raw["found"]))
 
     return _read(folder / EXAMPLES, lambda text: [example(raw) for raw in json.loads(text)])
-
-
-def _write(path: Path, header: list[str], rows: list[list[str]]) -> None:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([header, *rows])
-    write_text(path, out.getvalue())
 
 
 def _rows(text: str) -> list[list[str]]:

@@ -168,6 +168,14 @@ def test_files_of_unknown_origin_are_drawn_again(made: Path, caltech: Path) -> N
     assert hashes(caltech / "101_ObjectCategories") == hashes(made / "101_ObjectCategories")
 
 
+@pytest.mark.parametrize("content", [b"", b'{"files": {', b"[1]", b"\xff"])
+def test_a_damaged_manifest_is_named(caltech: Path, content: bytes) -> None:
+    manifest_path(caltech, "caltech101").write_bytes(content)
+    for read in (refill, lambda root: verify(root, "caltech101")):
+        with pytest.raises(DataError, match=r"manifest\.json: damaged .*; delete it, and the next job draws"):
+            read(caltech)
+
+
 @pytest.mark.parametrize("part", ["imagenet", "voc", "caltech101"])
 def test_verify_finds_nothing_wrong_with_a_fresh_part(made: Path, part: Part) -> None:
     assert verify(made, part) == []

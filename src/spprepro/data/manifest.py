@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from spprepro.files import sha256
+
 Entry = tuple[str, int]  # sha256, bytes
 
 
@@ -51,12 +53,7 @@ def faults(
             yield f"{folder / name}: missing; {remedy}"
         elif have[name] != size:
             yield f"{folder / name}: {have[name]} bytes, not {size}; {remedy}"
-        elif _sha256(folder / name) != sha:
+        elif sha256(folder / name) != sha:
             yield f"{folder / name}: altered; delete it and {remedy}"
         if progress:
             progress(done, len(files))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

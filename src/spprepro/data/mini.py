@@ -25,7 +25,7 @@ from spprepro.data import layouts, manifest
 from spprepro.data.layouts import CLASSES, FOLDERS, Amounts, Part, Task
 from spprepro.data.manifest import Entry, entry, put
 from spprepro.errors import DataError
-from spprepro.files import locked
+from spprepro.files import locked, write_text
 
 __all__ = ["CLASSES", "Amounts", "Part", "contact_sheet", "generate", "manifest_path", "verify"]
 
@@ -95,7 +95,7 @@ def _known(root: Path, part: Part, settings: dict[str, Any]) -> dict[str, Entry]
     """
     for path in (manifest_path(root, part), _partial_path(root, part)):
         if path.is_file():
-            found = json.loads(path.read_text())
+            found = _read(path)
             files = found.pop("files", {})
             if found != settings:
                 raise DataError(
@@ -104,6 +104,13 @@ def _known(root: Path, part: Part, settings: dict[str, Any]) -> dict[str, Entry]
                 )
             return {name: (sha, size) for name, (sha, size) in files.items()}
     return None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: damaged ({error}); delete it, and the next job draws the set again") from error
 
 
 def _kept(folder: Path, expected: list[str], known: dict[str, Entry], sizes: dict[str, int]) -> dict[str, Entry]:
@@ -163,7 +170,7 @@ def generate(
         files |= _run(folder, lacking, workers, progress)
         files |= {name: put(folder / name, text) for name, text in layouts.lists(part, folder, tasks).items()}
         listed = {**settings, "files": dict(sorted(files.items()))}
-        put(manifest_path(root, part), json.dumps(listed).encode())
+        write_text(manifest_path(root, part), json.dumps(listed))
         _partial_path(root, part).unlink(missing_ok=True)
     return folder
 
@@ -173,7 +180,7 @@ def verify(root: Path, part: Part) -> list[str]:
     path = manifest_path(root, part)
     if not path.is_file():
         return [f"{path}: missing; generate the data set again"]
-    files = json.loads(path.read_text())["files"]
+    files = _read(path).get("files", {})
     folder = root / FOLDERS[part]
     return list(manifest.faults(folder, files, manifest.sizes(folder), "generate the data set again"))
 

@@ -12,8 +12,6 @@ What is booked where, in seconds an image:
 Decoding and proposals, which both methods need alike, are in none of them (the paper: "excludes proposals").
 """
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,6 +35,7 @@ from spprepro.detect.rcnn import BATCH, RcnnFeatures
 from spprepro.detect.sources import Source
 from spprepro.detect.windows import Boxes
 from spprepro.detection import Protocol
+from spprepro.files import csv_text
 from spprepro.records import Metric
 
 LAYER = "ftfc7"  # up to which the networks run, and the row of the SVMs behind them
@@ -212,11 +211,7 @@ def grow(
     for count in range(1, len(near) + 1):
         several = with_scales(spp, sorted(near[:count]))
         rows.append(("scales", "spp", windows, count, *_means(several, images, setting.device)))
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(GROWTH_COLUMNS)
-    writer.writerows((*row[:4], f"{row[4]:.6f}", f"{row[5]:.6f}") for row in rows)
-    return file.getvalue()
+    return csv_text(GROWTH_COLUMNS, ((*row[:4], f"{row[4]:.6f}", f"{row[5]:.6f}") for row in rows))
 
 
 def with_scales(spp: SppFeatures, scales: Sequence[int]) -> SppFeatures:

@@ -1,10 +1,9 @@
 """Claims as text: each effect becomes text here, once, for the page, Markdown, CSV and the terminal."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from spprepro.files import csv_text
 from spprepro.paper.claims import VERDICTS, Claim, Effect
 from spprepro.paper.judging import JudgedClaim, JudgedEffect
 from spprepro.paper.statistics import Result
@@ -144,17 +143,14 @@ def lines(sheet: Sheet, claim: JudgedClaim) -> list[str]:
 
 def claims_csv(sheets: Sequence[Sheet]) -> str:
     """One line an effect; numbers in full."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(_CSV_COLUMNS)
+    rows: list[tuple[object, ...]] = []
     for sheet in sheets:
         scale = "the paper's" if sheet.tier == "paper" else "not the paper's: order only"
         for claim in sheet.claims:
             what = claim.claim
             head = (sheet.table.number, sheet.tier, scale, what.key, what.statement, what.source, claim.verdict)
-            for judged in claim.effects:
-                writer.writerow([*head, *_csv_effect(sheet, judged, what)])
-    return file.getvalue()
+            rows += [(*head, *_csv_effect(sheet, judged, what)) for judged in claim.effects]
+    return csv_text(_CSV_COLUMNS, rows)
 
 
 def _csv_effect(sheet: Sheet, judged: JudgedEffect, claim: Claim) -> tuple[object, ...]:

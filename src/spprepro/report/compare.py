@@ -1,7 +1,5 @@
 """Two sets of records, of two commits or two machines, cell by cell: what differs, and if beyond chance."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ import numpy as np
 
 from spprepro import folders, records
 from spprepro.errors import DataError
-from spprepro.files import write_text
+from spprepro.files import csv_text, write_text
 from spprepro.paper.evidence import NoOutcomes, Outcomes
 from spprepro.paper.filling import test_data
 from spprepro.paper.statistics import interval, replicates_interval
@@ -193,15 +191,13 @@ def write(comparison: Comparison, results_dir: Path) -> list[Path]:
     """compare.md and compare.csv in `results_dir`: the former with the metrics that fill a cell, or differ beyond."""
     paths = [results_dir / "compare.md", results_dir / "compare.csv"]
     write_text(paths[0], _markdown(comparison))
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(_CSV)
-    for line in comparison.lines:
-        bounds = line.bounds or ("", "")
-        numbers = (line.a, line.b, line.b - line.a, *bounds)
-        writer.writerow([*line.job, line.cell, line.metric, line.unit, line.seeds, *numbers, line.verdict, line.why])
-    write_text(paths[1], file.getvalue())
+    write_text(paths[1], csv_text(_CSV, map(_csv_row, comparison.lines)))
     return paths
+
+
+def _csv_row(line: Line) -> tuple[object, ...]:
+    numbers = (line.a, line.b, line.b - line.a, *(line.bounds or ("", "")))
+    return *line.job, line.cell, line.metric, line.unit, line.seeds, *numbers, line.verdict, line.why
 
 
 def _markdown(c: Comparison) -> str:

@@ -180,7 +180,7 @@ def precision(detectors: list[Tested]) -> Iterator[Drawing]:
         9,
         Path("plots", "precision.svg"),
         "Precision against recall, by class",
-        "Of each detector's last row in Table 9. The curves are those that AP is read from: the best precision at a "
+        "Of each detector's last row in its table. The curves are those that AP is read from: the best precision at a "
         "recall or beyond it.",
         f"Precision against recall of {len(means)} detectors for {len(names)} classes. mAP: {said}. "
         f"AP by class: {'; '.join(ends)}.",
