@@ -78,6 +78,7 @@ def test_faults_of_all_kinds_come_together():
         (["training=randomsize", "training.sizes=[224,180]"], "lowest and the highest"),
         (["training=nospp", "pyramid=none", "training.sizes=[180]"], "takes data.crop=224 only"),
         (["data.min_side=200"], "data.min_side: 200"),
+        (["data.amounts.imagenet_train=0"], "imagenet_train and imagenet_val must be over 0"),
         (["trainer.devices=3", "training.batch=32"], "no multiple of"),
         (["training.dropout=1.0"], "[0, 1)"),
         (["training.lr_drops=[0.8,0.5]"], "must rise"),

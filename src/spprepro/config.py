@@ -234,6 +234,8 @@ def _cross_faults(c: Config) -> Iterator[str]:
         yield f"training.dropout: {t.dropout} must be in [0, 1)"
     if t.lr_drops != sorted(t.lr_drops) or not all(0 < share <= 1 for share in t.lr_drops):
         yield f"training.lr_drops: {t.lr_drops} must rise and lie in (0, 1]"
+    if d.name in GENERATED and min(d.amounts.imagenet_train, d.amounts.imagenet_val) < 1:
+        yield f"data.amounts: {d.amounts}; imagenet_train and imagenet_val must be over 0"
     if d.min_side < d.crop:
         yield f"data.min_side: {d.min_side} is under data.crop: {d.crop}; a crop would not fit"
     needs_data = c.kind in ("train", "test") and not c.tables and c.task in ("run", "prepare", "bench")

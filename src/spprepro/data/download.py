@@ -105,7 +105,7 @@ def _new_note(url: str, headers: Any) -> dict[str, Any]:
     """The size, None where the server does not tell, and the mark for If-Range, which weak ETags are not."""
     tag, size = headers.get("ETag", ""), headers.get("Content-Length", "")
     mark = tag if tag.startswith('"') else headers.get("Last-Modified", "")
-    return {"url": url, "size": int(size) if size.isdigit() else None, "mark": mark}
+    return {"url": url, "size": int(size) if size.isdecimal() else None, "mark": mark}
 
 
 def _read_note(part: Path, url: str) -> dict[str, Any]:

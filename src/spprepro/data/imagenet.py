@@ -113,7 +113,7 @@ def truth_of(folder: Path, root: Path, classes: list[str], count: int) -> NDArra
         return None
     label = {number: label for label, number in enumerate(class_ids(root, classes))}
     lines = path.read_text().split()
-    strange = [line for line in lines if not line.isdigit() or int(line) not in label]
+    strange = [line for line in lines if not line.isdecimal() or int(line) not in label]
     if len(lines) != count or strange:
         what = f"{strange[0]!r} is no class" if strange else f"{len(lines)} lines for {count} pictures in {folder}"
         raise DataError(f"{path}: {what}; it needs the number of one of the {len(classes)} classes for each picture")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from spprepro.data.archives import members
 from spprepro.data.download import download
@@ -97,7 +97,7 @@ def _sources(name: Name, root: Path, given: Sequence[str]) -> list[Source]:
     found, faults = [], []
     for text in given:
         place, _, own = text.partition("#md5=")
-        parts, remote = urlsplit(place), "://" in place
+        parts, remote = _address(place), "://" in place
         path = root / DOWNLOADS / PurePosixPath(unquote(parts.path)).name if remote else located(place)
         md5 = own.lower() or known.get(path.name, "")
         if remote and (parts.scheme not in ("http", "https") or not parts.netloc or path.name in (DOWNLOADS, "..")):
@@ -121,6 +121,15 @@ def _sources(name: Name, root: Path, given: Sequence[str]) -> list[Source]:
     if faults:
         raise DataError(faults)
     return found
+
+
+def _address(place: str) -> SplitResult:
+    """Its parts, empty ones where it is malformed."""
+    try:
+        parts = urlsplit(place)
+        return parts if parts.port != 0 else urlsplit("")
+    except ValueError:  # of brackets, or of a port that is none
+        return urlsplit("")
 
 
 def _is_there(root: Path, name: Name, sums: Mapping[str, str]) -> bool:
