@@ -98,7 +98,7 @@ def readme_block(results_dir: Path) -> str:
         rows = [_summary_row(sheet, where) for sheet in begun]
         parts.append("\n".join([bar(heads), bar(["---"] * 2 + ["---:"] * (len(heads) - 2)), *map(bar, rows)]))
         if without := [str(sheet.table.number) for sheet in sheets if sheet not in begun]:
-            parts.append(f"Not run at this tier: Tables {', '.join(without)}.")
+            parts.append(f"Not run at this tier: Table{'s' if len(without) > 1 else ''} {', '.join(without)}.")
         for sheet in (sheet for sheet in sheets if sheet.used and sheet.table.number in KEY_TABLES):
             shown, paper = grid(sheet, only_run=True), sheet.table
             parts.append(f"**Table {paper.number}. {md(paper.title)}**. {md(paper.caption)} Ours: {sheet.measured_on}.")
