@@ -109,18 +109,18 @@ def two_processes(folder: Path, script: str, *arguments: str) -> None:
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def surroundings(smoke_data: Path) -> dict[str, str]:
+    """The environment of a command whose data and cache lie in `smoke_data`."""
+    return {**os.environ, "SPPREPRO_DATA": str(smoke_data), "XDG_CACHE_HOME": str(smoke_data)}
+
+
 @pytest.fixture
 def cli(smoke_data: Path, tmp_path: Path) -> Cli:
     """cli("key=value", ...): python -m spprepro in an empty folder; results go to tmp_path/results."""
 
     def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "spprepro", *arguments]
-        surroundings = {
-            **os.environ,
-            "SPPREPRO_DATA": str(smoke_data),
-            "XDG_CACHE_HOME": str(smoke_data),
-            **(env or {}),
-        }
-        return subprocess.run(command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, timeout=300)
+        environment = surroundings(smoke_data) | dict(env or {})
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
 
     return run

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -22,7 +21,7 @@ from spprepro.data.voc import CLASSES
 from spprepro.detect.detector import Detector, save
 from spprepro.errors import ConfigError, DataError
 from spprepro.traces import read_examples, read_precision
-from tests.conftest import write_picture
+from tests.conftest import surroundings, write_picture
 from tests.test_config import compose
 
 JOB = ("experiment=table9_zf5_1sc", "tier=smoke")
@@ -31,7 +30,7 @@ ROWS = ("pool5", "fc6", "ftfc6", "ftfc7", "ftfc7_bb")
 
 
 def start(folder: Path, smoke_data: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "SPPREPRO_DATA": str(smoke_data), "XDG_CACHE_HOME": str(smoke_data)}
+    environment = surroundings(smoke_data)
     command = [sys.executable, "-m", "spprepro", *arguments]
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

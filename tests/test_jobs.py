@@ -3,11 +3,14 @@
 import fcntl
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from spprepro.traces import read_confusion, read_curves
+from tests.conftest import surroundings
 
 # each command starts Python, torch and Lightning anew: about 10 s
 pytestmark = pytest.mark.slow
@@ -93,6 +96,23 @@ def test_multirun_gives_the_same_records_one_by_one_and_in_parallel(cli, tmp_pat
     assert done.returncode == 0, done.stderr
     found = metrics(tmp_path / "basic")
     assert len(found) == 4 and metrics(tmp_path / "joblib") == found
+
+
+@pytest.mark.parametrize("surrounded", ["sweep", "Slurm"])
+def test_a_job_with_company_waits_for_another_process_that_runs_it(tmp_path, smoke_data, surrounded):
+    """A job that needs the network may have taken it up, as after a requeue of the training itself."""
+    job, *sweep = ("table1_zf5_nospp", *(["-m"] if surrounded == "sweep" else []))
+    lock_file = tmp_path / "results" / "smoke" / job / "seed0" / "run.lock"
+    lock_file.parent.mkdir(parents=True)
+    command = [sys.executable, "-m", "spprepro", *sweep, f"experiment={job}", *QUICK[:2]]
+    environment = surroundings(smoke_data) | ({} if sweep else {"SLURM_JOB_ID": "7"})
+    with lock_file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        running = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+        said = next((line for line in running.stderr if "waiting for" in line), None)
+        assert said == f"waiting for {job}, which another process is running\n"
+    assert running.communicate(timeout=100) and running.returncode == 0
+    assert lock_file.with_name("record.json").is_file()
 
 
 def test_two_processes_may_test_the_same_network(cli, tmp_path):

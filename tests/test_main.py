@@ -1,7 +1,6 @@
 """The command line as users meet it: speed of the answers, exit codes, every experiment of conf/."""
 
 import json
-import os
 import re
 import resource
 import subprocess
@@ -14,6 +13,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from spprepro import folders, records
+from tests.conftest import surroundings
 from tests.report.test_claims import run
 
 EXPERIMENTS = sorted(path.stem for path in (folders.conf() / "experiment").glob("*.yaml"))
@@ -178,7 +178,7 @@ def limited(megabytes):
 @pytest.mark.slow  # starts Python, torch and Lightning twice: about 15 s
 def test_a_full_disk_is_one_message_and_nothing_is_lost(cli, tmp_path, smoke_data):
     job = ["experiment=table1_zf5_singlesize", "tier=smoke"]
-    environment = {**os.environ, "SPPREPRO_DATA": str(smoke_data), "XDG_CACHE_HOME": str(smoke_data)}
+    environment = surroundings(smoke_data)
     done = subprocess.run(
         [sys.executable, "-m", "spprepro", *job],
         cwd=tmp_path,

@@ -1,6 +1,5 @@
 """Several processes as one: the same weights, each image once, an exact resume, one that fails stops all."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import torch
 
 from spprepro import ranks, records
 from spprepro.errors import ConfigError, Interrupted
+from tests.conftest import surroundings
 
 TWO = "trainer.devices=2"
 JOB = [
@@ -78,7 +78,7 @@ def test_other_numbers_of_processes_are_refused(monkeypatch):
 
 
 def start(folder, smoke_data, *arguments):
-    environment = {**os.environ, "SPPREPRO_DATA": str(smoke_data), "XDG_CACHE_HOME": str(smoke_data)}
+    environment = surroundings(smoke_data)
     return subprocess.Popen(
         [sys.executable, "-m", "spprepro", *arguments],
         cwd=folder,
@@ -141,7 +141,7 @@ def test_a_resume_on_other_devices_is_refused_and_torchrun_goes_on(tmp_path, smo
     alone = start(tmp_path, smoke_data, *JOB)
     text, _ = alone.communicate(timeout=120)
     assert alone.returncode == 2 and "trainer.devices x trainer.num_nodes: 1 now, 2 in the run" in text
-    environment = {**os.environ, "SPPREPRO_DATA": str(smoke_data), "XDG_CACHE_HOME": str(smoke_data)}
+    environment = surroundings(smoke_data)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "spprepro"]
     done = subprocess.run([*torchrun, *JOB, TWO], cwd=tmp_path, env=environment, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr

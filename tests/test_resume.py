@@ -1,6 +1,5 @@
 """Kill the job anywhere: the same command again ends with the same weights, to the bit."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import pytest
 import torch
 
 from spprepro import records
+from tests.conftest import surroundings
 
 ARGUMENTS = ["experiment=table1_zf5_multisize", "tier=smoke", "training.epochs=3", "training.snapshot_steps=2"]
 RUN = Path("results", "smoke", "table1_zf5_multisize", "seed0")
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 def start(folder, smoke_data, *more):
-    environment = {**os.environ, "SPPREPRO_DATA": str(smoke_data), "XDG_CACHE_HOME": str(smoke_data)}
+    environment = surroundings(smoke_data)
     command = [sys.executable, "-m", "spprepro", *ARGUMENTS, *more]
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -1,7 +1,6 @@
 """Transfer by the command line: whole jobs, killed anywhere and run again, tables, and refusals before any work."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -14,7 +13,7 @@ import pytest
 
 from spprepro import outcomes
 from spprepro.data import mini
-from tests.conftest import write_picture
+from tests.conftest import surroundings, write_picture
 
 VOC = ("experiment=table6_zf5_full_chosen", "tier=smoke", "transfer.sides=[224,256]")
 CALTECH = ("experiment=table7_zf5_crop", "tier=smoke")
@@ -22,7 +21,7 @@ RUNS = Path("results", "smoke")
 
 
 def start(folder: Path, smoke_data: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "SPPREPRO_DATA": str(smoke_data), "XDG_CACHE_HOME": str(smoke_data)}
+    environment = surroundings(smoke_data)
     command = [sys.executable, "-m", "spprepro", *arguments]
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

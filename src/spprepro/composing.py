@@ -1,6 +1,7 @@
 """From names of jobs to their configurations: which jobs a table or a job needs, and in which order they run."""
 
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -13,6 +14,7 @@ import yaml
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from spprepro import folders
@@ -29,6 +31,12 @@ _TESTING = re.compile(r"\+*(views|views\..*|models|name|kind|data\.split|image|s
 def given() -> list[str]:
     """The overrides of the command line."""
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def has_company() -> bool:
+    """Whether this is a job of a sweep or of Slurm, where others that need the same network may run it in its place."""
+    swept = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    return swept or "SLURM_JOB_ID" in os.environ
 
 
 def chosen_folder() -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from spprepro import dry, ranks, records, reporting, runfolder
-from spprepro.composing import chosen_folder, given, jobs_of, names_of_all, needs, ordered
+from spprepro.composing import chosen_folder, given, has_company, jobs_of, names_of_all, needs, ordered
 from spprepro.config import Config, check
 from spprepro.errors import ConfigError, DataError, Faults
 from spprepro.kinds import perform, surveyed
@@ -192,8 +192,8 @@ def _refuse_lost(jobs: Sequence[Config], asked: Sequence[Config]) -> None:
 
 
 def _finish(config: Config, *, wait: bool = False) -> None:
-    """The job's record, made unless it is there; see runfolder.claimed for `wait`."""
-    claim = runfolder.claimed(config, wait=wait) if config.shard is None else runfolder.shared(config)
+    """The job's record, made unless it is there; see runfolder.claimed for `wait`, which jobs with company do."""
+    claim = runfolder.claimed(config, wait=wait or has_company()) if config.shard is None else runfolder.shared(config)
     with claim as folder:
         if not (folder / records.NAME).exists():
             if config.kind not in ("import", "layers", "times"):

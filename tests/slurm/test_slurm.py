@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from spprepro.transfer.store import Store
+from tests.conftest import surroundings
 
 HERE = Path(__file__).parent
 MISSING = [name for name in ("slurmctld", "slurmd", "munged", "sbatch") if shutil.which(name) is None]
@@ -38,10 +39,6 @@ def slurm(tmp_path_factory):
         pytest.skip(f"Slurm does not start here: {started.stderr[-300:]}")
     yield {"SLURM_CONF": str(folder / "slurm.conf")}
     subprocess.run(["bash", HERE / "stop.sh", folder], check=True)
-
-
-def surroundings(smoke_data):
-    return {**os.environ, "SPPREPRO_DATA": str(smoke_data), "XDG_CACHE_HOME": str(smoke_data)}
 
 
 def outcome(folder, job):
