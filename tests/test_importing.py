@@ -94,7 +94,10 @@ def test_the_centre_of_a_mean_image_is_taken(tmp_path, file):
             ("weights.file=convs", "weights.new=[fc8]"),
             ["fc6: not in the file", "fc7: not in the file", "weights.new=[fc8,fc6,fc7] starts"],
         ),
-        (("weights.file=net.caffemodel", "weights.mean_file=small"), ["small: its shape is (1, 3, 223, 300); a mean"]),
+        (
+            ("weights.file=net.caffemodel", "weights.mean_file=small"),
+            ["small: its shape is (1, 3, 223, 300); a mean", "weights.scale_train: not set"],
+        ),
         (("weights.file=net.caffemodel", "weights.mean_file=signed"), ["signed: -1 to 0; a mean image is of pixels"]),
         (("weights.file=net.caffemodel", "weights.mean_file=net.caffemodel"), ["net.caffemodel: no .binaryproto"]),
     ],

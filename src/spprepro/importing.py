@@ -77,7 +77,11 @@ def _compared(config: Config) -> _Found:
     matches = caffe.match(model, network, backbone, conventions)
     table = f"{model.path.name}, {model.format} format\n{caffe.table(matches, model)}\n"
     faults = _faults(config, matches, str(model.path))
-    return _Found(model, classes, backbone, conventions, matches, _mean(w, config.data.crop), table, faults)
+    try:
+        mean = _mean(w, config.data.crop)
+    except DataError as error:
+        faults, mean = [*faults, *error.faults], np.empty(0, np.float32)
+    return _Found(model, classes, backbone, conventions, matches, mean, table, faults)
 
 
 def _mean(w: Weights, crop: int) -> NDArray[np.float32]:
